@@ -1,0 +1,5 @@
+//! pybots, a community build farm.
+//!
+pub mod model;
+pub mod trust;
+pub mod wire;

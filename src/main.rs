@@ -1,0 +1,3 @@
+//! The `pybots` program.
+
+fn main() {}

@@ -1,0 +1,31 @@
+//! The vocabulary: what a farm talks about, as data.
+//!
+//! No I/O, no cryptography, no clock, no encoding. Whatever is free text or a name was checked when the value was made,
+//! so nothing further down needs to check it again.
+
+mod build;
+mod change;
+mod command;
+mod digest;
+mod keyring;
+mod name;
+mod report;
+mod revision;
+mod roster;
+mod text;
+mod time;
+
+pub use build::{BuildId, BuildIdError, BuildState, Verdict};
+pub use change::{Change, Commit};
+pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
+pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
+pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
+pub use name::{
+    BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
+    SlaveName,
+};
+pub use report::{Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts};
+pub use revision::{Branch, BranchError, Revision, RevisionError};
+pub use roster::{Roster, RosterLine, SlaveState};
+pub use text::{Text, TextError};
+pub use time::Timestamp;

@@ -1,0 +1,208 @@
+//! What a slave says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{
+    BuilderName, CommandId, Digest, Experiment, FarmId, InstanceId, PayloadId, Position, SlaveName,
+    Text, Timestamp, Verdict,
+};
+
+/// What a slave says of a build.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// The farm.
+    pub farm: FarmId,
+    /// Who says it.
+    pub slave: SlaveName,
+    /// Which start of the slave's process.
+    pub instance: InstanceId,
+    /// Of which builder.
+    pub builder: BuilderName,
+    /// Of which command.
+    pub command: PayloadId,
+    /// That command's build number.
+    pub number: u64,
+    /// Counts this slave's reports, from 1, across instances.
+    pub sequence: u64,
+    /// This slave's report before this one; the first has none.
+    pub previous: Option<PayloadId>,
+    /// The keyring that the slave holds.
+    pub keyring: Position,
+    /// When the slave said it, by its own clock.
+    pub issued: Timestamp,
+    /// The question that the build answers, as in its command.
+    pub experiment: Option<Experiment>,
+    /// What it says.
+    pub body: ReportBody,
+}
+
+/// What a report says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ReportBody {
+    /// The command passed every check, is on record, and will run.
+    Accepted {
+        /// When the command reached the slave.
+        received: Timestamp,
+    },
+    /// The command will not run. Final.
+    Refused {
+        /// Stable code of the rule that failed, such as `E-EXPIRED`.
+        code: Text,
+        /// A sentence.
+        detail: Text,
+    },
+    /// The owner's rules forbid it now. Final; the master may ask again.
+    Deferred {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A script is about to run.
+    StepStarted {
+        /// Which step, from 0.
+        step: u16,
+        /// Which script.
+        name: CommandId,
+        /// Just before the script was executed.
+        started: Timestamp,
+        /// The script's digest.
+        script: Digest,
+    },
+    /// A script has ended, and its whole process tree with it.
+    StepFinished {
+        /// Which step, from 0.
+        step: u16,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The build has ended.
+    Finished {
+        /// The verdict.
+        verdict: Verdict,
+        /// SHA-256 over the bytes of all logs, in the order of the steps.
+        log: Digest,
+        /// How the scripts were kept apart from the rest of the machine.
+        isolation: Isolation,
+        /// A sentence, where the verdict needs one.
+        detail: Option<Text>,
+    },
+    /// The slave crashed or was stopped while the build ran. Final.
+    Lost {
+        /// A sentence.
+        detail: Text,
+    },
+}
+
+impl ReportBody {
+    /// The verdict, if this ends the build.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Refused { .. } => Some(Verdict::Refused),
+            Self::Finished { verdict, .. } => Some(*verdict),
+            Self::Lost { .. } => Some(Verdict::Lost),
+            // Deferred ends this command too: the master may ask again with a new build.
+            Self::Deferred { .. } => Some(Verdict::Skipped),
+            Self::Accepted { .. } | Self::StepStarted { .. } | Self::StepFinished { .. } => None,
+        }
+    }
+}
+
+/// How a script ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// What the step alone amounts to.
+    pub verdict: Verdict,
+    /// Its exit status, if it exited.
+    pub exit: Option<u8>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<u8>,
+    /// Wall time.
+    pub duration: Duration,
+    /// CPU time of the script and the children that it waited for.
+    pub cpu: Option<Duration>,
+    /// Largest resident set of any one of those processes, in bytes.
+    pub peak_memory: Option<u64>,
+    /// Bytes of output kept.
+    pub log_bytes: u64,
+    /// Bytes of output cut off at the owner's cap.
+    pub log_cut: u64,
+    /// Counts of tests, where the script left results.
+    pub tests: Option<TestCounts>,
+}
+
+/// Counts of tests, as a script's result files say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct TestCounts {
+    /// Passed.
+    pub passed: u32,
+    /// Failed.
+    pub failed: u32,
+    /// Skipped.
+    pub skipped: u32,
+}
+
+/// How scripts are kept apart from the rest of the machine, weakest first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// A process group and a session of its own.
+    Plain,
+    /// Landlock rules.
+    Landlock,
+    /// Namespaces of its own.
+    Namespaces,
+}
+
+/// A piece of a log, addressed by its place; overlapping pieces agree.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogChunk {
+    /// The farm.
+    pub farm: FarmId,
+    /// Whose log.
+    pub slave: SlaveName,
+    /// Of which builder.
+    pub builder: BuilderName,
+    /// Of which command.
+    pub command: PayloadId,
+    /// Of which step, from 0.
+    pub step: u16,
+    /// Where in that step's output.
+    pub offset: u64,
+    /// When the slave read it.
+    pub issued: Timestamp,
+    /// The output, as the script wrote it.
+    pub bytes: bytes::Bytes,
+}
+
+impl LogChunk {
+    /// Most bytes that one chunk carries; with the envelope it stays below the 64 KiB that the wire allows.
+    pub const MAX_BYTES: usize = 63 * 1024;
+}
+
+/// A slave's regular sign of life.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Presence {
+    /// The farm.
+    pub farm: FarmId,
+    /// Who.
+    pub slave: SlaveName,
+    /// Which start of its process.
+    pub instance: InstanceId,
+    /// When, by its own clock.
+    pub issued: Timestamp,
+    /// Its newest report's sequence; 0 before the first.
+    pub sequence: u64,
+    /// Its newest report.
+    pub newest: Option<PayloadId>,
+    /// The highest build number that it has seen, per builder.
+    pub builders: BTreeMap<BuilderName, u64>,
+    /// The keyring that it holds.
+    pub keyring: Position,
+    /// One-minute load average, in hundredths.
+    pub load: u32,
+    /// Until when its owner has paused it.
+    pub paused_until: Option<Timestamp>,
+    /// Messages since the start of the process that were not believed, and so not answered.
+    pub rejected: u64,
+}

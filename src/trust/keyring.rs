@@ -1,0 +1,127 @@
+//! From a pinned farm id to the keyring in force.
+
+use super::digest::{payload_id, sha256};
+use super::key::{SoundKey, UnsoundKey};
+use crate::model::{Digest, FarmId, KeyId, Keyring, Position, PublicKey};
+use crate::wire::{EnvelopeError, KeyringEnvelopes, PayloadError, decode};
+
+/// Why a keyring was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// Not the envelopes of a keyring.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Another farm's, or a forged one.
+    #[error("this keyring is that of farm {found}, not of the pinned farm {pinned}")]
+    OtherFarm {
+        /// What was pinned.
+        pinned: FarmId,
+        /// What came.
+        found: FarmId,
+    },
+    /// The payload is none.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// Not the first one.
+    #[error("this is keyring {0}, and the chain begins with 0.0")]
+    NotTheFirst(Position),
+    /// A key in it cannot be relied on.
+    #[error(transparent)]
+    Unsound(#[from] UnsoundKey),
+    /// A signature does not match, or its key is not a master key of this keyring.
+    #[error("the signature by key {0} is not that of a master key over this keyring")]
+    BadSignature(KeyId),
+    /// Too few master keys signed.
+    #[error("{found} master keys signed, {threshold} must")]
+    Threshold {
+        /// How many did.
+        found: usize,
+        /// How many must.
+        threshold: u8,
+    },
+    /// It contradicts itself.
+    #[error("keyring is not acceptable: {0}")]
+    Rule(&'static str),
+}
+
+/// Opens keyring 0.0, whose payload's SHA-256 is the pinned farm id.
+///
+/// # Errors
+///
+/// [`KeyringError`], the first that applies, in the order declared.
+pub fn open_first(farm: &FarmId, bytes: &[u8]) -> Result<Keyring, KeyringError> {
+    let envelopes = KeyringEnvelopes::parse(bytes)?;
+    let found = FarmId(payload_id(envelopes.payload()).0);
+    // The hash fixes every byte, master keys and commitment included, before any of them is looked at.
+    if found != *farm {
+        return Err(KeyringError::OtherFarm {
+            pinned: *farm,
+            found,
+        });
+    }
+    let keyring: Keyring = decode(envelopes.payload())?;
+    if keyring.position != Position::default() {
+        return Err(KeyringError::NotTheFirst(keyring.position));
+    }
+    check(&keyring, &envelopes)?;
+    Ok(keyring)
+}
+
+/// What holds for a keyring whatever its position: sound keys, a sensible threshold, enough distinct signatures.
+fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringError> {
+    if keyring.previous.is_some() != (keyring.position != Position::default()) {
+        return Err(KeyringError::Rule(
+            "only keyring 0.0 builds on none before it",
+        ));
+    }
+    let masters = keyring
+        .master_keys
+        .iter()
+        .map(|key| SoundKey::new(*key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut ids: Vec<KeyId> = masters.iter().map(SoundKey::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() != masters.len() || !(1..=ids.len()).contains(&usize::from(keyring.threshold)) {
+        return Err(KeyringError::Rule(
+            "the threshold must lie between 1 and the number of distinct master keys",
+        ));
+    }
+    let revoked = keyring.revoked.iter().map(|key| &key.window);
+    for window in keyring.signing_keys.iter().chain(revoked) {
+        SoundKey::new(window.key)?;
+        if window.not_before >= window.not_after {
+            return Err(KeyringError::Rule("a signing key's window is empty"));
+        }
+        if keyring.master_keys.contains(&window.key) {
+            return Err(KeyringError::Rule("a master key is also a signing key"));
+        }
+    }
+    for envelope in envelopes.envelopes() {
+        let master = masters.iter().find(|key| key.id() == envelope.signer);
+        if !master
+            .is_some_and(|key| key.verifies(&envelope.signed_bytes(None), &envelope.signature))
+        {
+            return Err(KeyringError::BadSignature(envelope.signer));
+        }
+    }
+    // The envelopes' signers are distinct by construction, so their number counts keys, not signatures.
+    let found = envelopes.envelopes().len();
+    if found < usize::from(keyring.threshold) {
+        return Err(KeyringError::Threshold {
+            found,
+            threshold: keyring.threshold,
+        });
+    }
+    Ok(())
+}
+
+/// The commitment to a set of master keys: SHA-256 over the threshold and the sorted public halves.
+#[must_use]
+pub fn commitment(threshold: u8, keys: &[PublicKey]) -> Digest {
+    let mut sorted = keys.to_vec();
+    sorted.sort_unstable();
+    let mut bytes = vec![threshold];
+    bytes.extend(sorted.iter().flat_map(|key| key.0));
+    Digest(sha256(&bytes))
+}

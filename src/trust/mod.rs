@@ -1,0 +1,18 @@
+//! Who said it: keys, signing, and the one way from received bytes to something believed.
+//!
+//! [`Reader::open`] alone makes a [`Verified`] value. It checks the signature over the bytes that were received, before
+//! anything in the payload is looked at, with a key that the farm's keyring or roster gives to that kind of message.
+
+mod digest;
+mod fingerprint;
+mod key;
+mod keyring;
+mod open;
+mod seal;
+
+pub use digest::{Sha256, payload_id, sha256};
+pub use fingerprint::words;
+pub use key::{KeyFileError, SecretKey, SoundKey, UnsoundKey, check_private_mode, key_id};
+pub use keyring::{KeyringError, commitment, open_first};
+pub use open::{OpenError, Purpose, Reader, RosterError, Standing, Verified};
+pub use seal::{Sealed, countersign, seal};

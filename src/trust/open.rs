@@ -1,0 +1,387 @@
+//! From received bytes to something believed.
+
+use std::collections::BTreeMap;
+
+use super::digest::payload_id;
+use super::key::{SoundKey, UnsoundKey};
+use super::keyring::{KeyringError, open_first};
+use crate::model::{
+    FarmId, KeyId, Keyring, PayloadId, PublicKey, RevocationReason, Roster, RosterLine,
+    SigningKeyWindow, SlaveName, Timestamp,
+};
+use crate::wire::{Envelope, EnvelopeError, Kind, Payload, PayloadError, Role, decode};
+
+/// A `T` that was signed by a key entitled to say it.
+///
+/// Only [`Reader::open`] makes one: the fields are private, and nothing here can be deserialized or hands out `&mut`.
+///
+/// ```compile_fail
+/// use pybots::model::{Head, KeyId, PayloadId};
+/// fn forge(body: Head, signer: KeyId, id: PayloadId) -> pybots::trust::Verified<Head> {
+///     pybots::trust::Verified { body, signer, id, standing: pybots::trust::Standing::Good }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verified<T> {
+    body: T,
+    signer: KeyId,
+    id: PayloadId,
+    standing: Standing,
+}
+
+impl<T> Verified<T> {
+    /// What was said.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// What was said, given away.
+    pub fn into_body(self) -> T {
+        self.body
+    }
+
+    /// By which key.
+    pub fn signer(&self) -> KeyId {
+        self.signer
+    }
+
+    /// What it is identified by.
+    pub fn id(&self) -> PayloadId {
+        self.id
+    }
+
+    /// How much the signature still proves.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+}
+
+/// How much a signature still proves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// The key was in force.
+    Good,
+    /// The key was stolen at some time. What it signed still counts for numbering; that its owner said it is unproven
+    /// unless a verified report names it.
+    Unproven,
+}
+
+/// What something is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// To act on it, at this moment: every rule holds.
+    Admit {
+        /// Now.
+        now: Timestamp,
+    },
+    /// To fold the past: what a key said inside its window counts, also after the key's end.
+    History,
+}
+
+/// Why a message is not believed. Nothing of it was used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not an envelope in its one spelling.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Another kind than was asked for.
+    #[error("message is a {found}, where a {expected} must stand")]
+    OtherKind {
+        /// What must stand here.
+        expected: Kind,
+        /// What came.
+        found: Kind,
+    },
+    /// Nobody entitled to sign this kind has that key.
+    #[error("key {0} is not one that may sign this")]
+    UnknownKey(KeyId),
+    /// The signature does not match the bytes, for this kind and farm.
+    #[error("the signature by key {0} does not match")]
+    BadSignature(KeyId),
+    /// Signed by a known key, yet not the fields of its kind.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// Signed for another farm. (The signature's context holds the farm too; this is the second wall.)
+    #[error("message is for another farm, {0}")]
+    OtherFarm(FarmId),
+    /// A slave's key, but in another slave's name.
+    #[error("key {key} is not the report key of slave {slave}")]
+    NotTheReporter {
+        /// Who signed.
+        key: KeyId,
+        /// In whose name.
+        slave: SlaveName,
+    },
+    /// The signing key was revoked.
+    #[error("key {0} is revoked")]
+    Revoked(KeyId),
+    /// The signing key was not in force.
+    #[error("key {0} was not in force then")]
+    OutsideWindow(KeyId),
+}
+
+impl OpenError {
+    /// Stable code, for counters and searching.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Envelope(EnvelopeError::TooLong { .. }) => "E-SIZE",
+            Self::Envelope(_) => "E-ENVELOPE",
+            Self::OtherKind { .. } => "E-KIND",
+            Self::UnknownKey(_) => "E-KEY",
+            Self::BadSignature(_) => "E-SIGNATURE",
+            Self::Payload(_) => "E-PAYLOAD",
+            Self::OtherFarm(_) => "E-FARM",
+            Self::NotTheReporter { .. } => "E-REPORTER",
+            Self::Revoked(_) => "E-REVOKED",
+            Self::OutsideWindow(_) => "E-KEY-WINDOW",
+        }
+    }
+}
+
+/// Why a roster was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum RosterError {
+    /// Not believed.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A key in it cannot be relied on.
+    #[error(transparent)]
+    Unsound(#[from] UnsoundKey),
+    /// A slave logs in with the key that signs its reports: the broker could make it sign one.
+    #[error("slave {0} has one key for its reports and its login")]
+    OneKeyForTwo(SlaveName),
+    /// Two lines give one key to two slaves, or one slave two keys at once.
+    #[error("slave {0} has two lines that contradict each other")]
+    Contradiction(SlaveName),
+}
+
+struct Signer {
+    key: SoundKey,
+    window: SigningKeyWindow,
+    revoked: Option<RevocationReason>,
+}
+
+struct Reporter {
+    key: SoundKey,
+    line: RosterLine,
+}
+
+/// What one party has verified so far of a farm, and its means to verify more.
+pub struct Reader {
+    farm: FarmId,
+    keyring: Keyring,
+    signers: BTreeMap<KeyId, Signer>,
+    reporters: BTreeMap<KeyId, Reporter>,
+    roster: Option<Verified<Roster>>,
+}
+
+impl Reader {
+    /// Begins with the farm's first keyring, which the pinned farm id vouches for.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`].
+    pub fn new(farm: FarmId, first_keyring: &[u8]) -> Result<Self, KeyringError> {
+        let keyring = open_first(&farm, first_keyring)?;
+        let mut signers = BTreeMap::new();
+        let current = keyring.signing_keys.iter().map(|window| (window, None));
+        let revoked = keyring
+            .revoked
+            .iter()
+            .map(|revoked| (&revoked.window, Some(revoked.reason)));
+        for (window, revoked) in current.chain(revoked) {
+            let key = SoundKey::new(window.key)?;
+            signers.insert(
+                key.id(),
+                Signer {
+                    key,
+                    window: window.clone(),
+                    revoked,
+                },
+            );
+        }
+        Ok(Self {
+            farm,
+            keyring,
+            signers,
+            reporters: BTreeMap::new(),
+            roster: None,
+        })
+    }
+
+    /// The pinned farm.
+    #[must_use]
+    pub fn farm(&self) -> &FarmId {
+        &self.farm
+    }
+
+    /// The keyring in force.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The newest roster taken in.
+    #[must_use]
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref().map(Verified::body)
+    }
+
+    /// Takes in a version of the roster. Every version adds its reporters, so that reports of a slave that has left
+    /// stay verifiable; the newest decides the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`RosterError`]; then nothing of it was taken in.
+    pub fn learn_roster(&mut self, bytes: &[u8]) -> Result<(), RosterError> {
+        let roster: Verified<Roster> = self.open(bytes, Purpose::History)?;
+        let mut reporters = Vec::new();
+        for line in &roster.body.lines {
+            let key = SoundKey::new(line.report_key)?;
+            SoundKey::new(line.bus_key)?;
+            if line.report_key == line.bus_key {
+                return Err(RosterError::OneKeyForTwo(line.slave.clone()));
+            }
+            let open_lines = roster
+                .body
+                .lines
+                .iter()
+                .filter(|l| l.slave == line.slave && l.closed.is_none());
+            let namesakes = roster
+                .body
+                .lines
+                .iter()
+                .filter(|l| l.report_key == line.report_key);
+            let earlier = self
+                .reporters
+                .get(&key.id())
+                .is_some_and(|known| known.line.slave != line.slave);
+            if earlier || open_lines.count() > 1 || namesakes.count() > 1 {
+                return Err(RosterError::Contradiction(line.slave.clone()));
+            }
+            reporters.push((
+                key.id(),
+                Reporter {
+                    key,
+                    line: line.clone(),
+                },
+            ));
+        }
+        let newer = self
+            .roster()
+            .is_none_or(|held| held.version < roster.body.version);
+        for (id, reporter) in reporters {
+            if newer || !self.reporters.contains_key(&id) {
+                self.reporters.insert(id, reporter);
+            }
+        }
+        if newer {
+            self.roster = Some(roster);
+        }
+        Ok(())
+    }
+
+    /// Opens a message: the one way to a [`Verified`] value.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], the first that applies, in the order declared.
+    pub fn open<T: Payload>(
+        &self,
+        bytes: &[u8],
+        purpose: Purpose,
+    ) -> Result<Verified<T>, OpenError> {
+        let envelope = Envelope::parse(bytes, T::KIND.max_len())?;
+        if envelope.kind != T::KIND {
+            return Err(OpenError::OtherKind {
+                expected: T::KIND,
+                found: envelope.kind,
+            });
+        }
+        let signer = envelope.signer;
+        let key = self
+            .key(T::KIND, &signer)
+            .ok_or(OpenError::UnknownKey(signer))?;
+        if !key.verifies(
+            &envelope.signed_bytes(Some(&self.farm)),
+            &envelope.signature,
+        ) {
+            return Err(OpenError::BadSignature(signer));
+        }
+        // Only now is anything that a stranger wrote looked at.
+        let body: T = decode(&envelope.payload)?;
+        if let Some(farm) = body.farm()
+            && *farm != self.farm
+        {
+            return Err(OpenError::OtherFarm(*farm));
+        }
+        let standing = match body.reporter() {
+            Some(slave) => self.report_standing(signer, slave)?,
+            None => self.signing_standing(signer, body.issued(), purpose)?,
+        };
+        Ok(Verified {
+            body,
+            signer,
+            id: payload_id(&envelope.payload),
+            standing,
+        })
+    }
+
+    fn key(&self, kind: Kind, signer: &KeyId) -> Option<&SoundKey> {
+        match kind.signer() {
+            // A keyring is never opened here: it comes by the chain from the pinned farm id.
+            Role::Master => None,
+            Role::Signing => self.signers.get(signer).map(|signer| &signer.key),
+            Role::Report => self.reporters.get(signer).map(|reporter| &reporter.key),
+        }
+    }
+
+    fn report_standing(&self, signer: KeyId, slave: &SlaveName) -> Result<Standing, OpenError> {
+        match self.reporters.get(&signer) {
+            Some(reporter) if reporter.line.slave == *slave => Ok(Standing::Good),
+            Some(_) | None => Err(OpenError::NotTheReporter {
+                key: signer,
+                slave: slave.clone(),
+            }),
+        }
+    }
+
+    fn signing_standing(
+        &self,
+        id: KeyId,
+        issued: Timestamp,
+        purpose: Purpose,
+    ) -> Result<Standing, OpenError> {
+        let signer = self.signers.get(&id).ok_or(OpenError::UnknownKey(id))?;
+        match (purpose, signer.revoked) {
+            (Purpose::Admit { .. }, Some(_)) => Err(OpenError::Revoked(id)),
+            // The date that a message claims proves nothing to someone about to act on it; the clock decides.
+            (Purpose::Admit { now }, None) if signer.window.contains(now) => Ok(Standing::Good),
+            (Purpose::History, Some(RevocationReason::Compromised)) => Ok(Standing::Unproven),
+            (Purpose::History, Some(RevocationReason::Retired) | None)
+                if signer.window.contains(issued) =>
+            {
+                Ok(Standing::Good)
+            }
+            (Purpose::Admit { .. } | Purpose::History, None)
+            | (Purpose::History, Some(RevocationReason::Retired)) => {
+                Err(OpenError::OutsideWindow(id))
+            }
+        }
+    }
+
+    /// The roster's line, open or closed, of the key that signed a report.
+    #[must_use]
+    pub fn reporter(&self, signer: &KeyId) -> Option<&RosterLine> {
+        self.reporters.get(signer).map(|reporter| &reporter.line)
+    }
+
+    /// Whether `key` is a signing key in force at `now`.
+    #[must_use]
+    pub fn may_sign(&self, key: &PublicKey, now: Timestamp) -> bool {
+        self.signers.values().any(|signer| {
+            signer.window.key == *key && signer.revoked.is_none() && signer.window.contains(now)
+        })
+    }
+}

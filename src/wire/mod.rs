@@ -1,0 +1,18 @@
+//! The bytes: envelopes, payloads and subject names. Frozen once released: a released version is never edited, a new one
+//! is added beside it.
+//!
+//! Everything is strict in both directions. There is exactly one spelling of each message, and anything else is refused,
+//! because a thing is identified by the SHA-256 of its payload bytes: a second spelling would be a second identity.
+
+mod codec;
+mod envelope;
+mod kind;
+mod payload;
+mod subject;
+mod v1;
+
+pub use codec::PayloadError;
+pub use envelope::{Envelope, EnvelopeError, KeyringEnvelopes};
+pub use kind::{Kind, Role};
+pub use payload::{Payload, decode, encode};
+pub use subject::Subjects;

@@ -1,0 +1,111 @@
+//! Payloads: which type stands in which kind of message, and what every one of them must be able to say of itself.
+
+use super::codec::{PayloadError, decode_field, encode_field};
+use super::kind::Kind;
+use crate::model::{
+    Change, Command, FarmId, Head, Keyring, Lead, LogChunk, Presence, Report, Roster, SlaveName,
+    Timestamp,
+};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What an envelope may carry.
+pub trait Payload: Sized + sealed::Sealed {
+    /// The kind of message that carries it.
+    const KIND: Kind;
+
+    /// The farm that it names; a keyring names none, it *is* the farm.
+    fn farm(&self) -> Option<&FarmId>;
+
+    /// When it was made, by its maker's clock.
+    fn issued(&self) -> Timestamp;
+
+    /// The slave that speaks in it, for what slaves sign.
+    fn reporter(&self) -> Option<&SlaveName> {
+        None
+    }
+
+    /// Its one spelling.
+    #[doc(hidden)]
+    fn to_payload(&self) -> Vec<u8>;
+
+    #[doc(hidden)]
+    fn from_payload(bytes: &[u8]) -> Result<Self, PayloadError>;
+}
+
+macro_rules! payload {
+    ($type:ident, $kind:ident, $farm:expr, $issued:expr $(, $reporter:expr)?) => {
+        impl sealed::Sealed for $type {}
+
+        impl Payload for $type {
+            const KIND: Kind = Kind::$kind;
+
+            fn farm(&self) -> Option<&FarmId> {
+                let farm: fn(&Self) -> Option<&FarmId> = $farm;
+                farm(self)
+            }
+
+            fn issued(&self) -> Timestamp {
+                let issued: fn(&Self) -> Timestamp = $issued;
+                issued(self)
+            }
+
+            $(fn reporter(&self) -> Option<&SlaveName> {
+                let reporter: fn(&Self) -> Option<&SlaveName> = $reporter;
+                reporter(self)
+            })?
+
+            fn to_payload(&self) -> Vec<u8> {
+                encode_field(self)
+            }
+
+            fn from_payload(bytes: &[u8]) -> Result<Self, PayloadError> {
+                decode_field(bytes)
+            }
+        }
+    };
+}
+
+payload!(Keyring, Keyring, |_| None, |it| it.issued);
+payload!(Roster, Roster, |it| Some(&it.farm), |it| it.issued);
+payload!(Head, Head, |it| Some(&it.farm), |it| it.time);
+payload!(Lead, Lead, |it| Some(&it.farm), |it| it.issued);
+payload!(Change, Change, |it| Some(&it.farm), |it| it.seen);
+payload!(Command, Command, |it| Some(it.farm()), Command::issued);
+payload!(Report, Report, |it| Some(&it.farm), |it| it.issued, |it| {
+    Some(&it.slave)
+});
+payload!(LogChunk, Log, |it| Some(&it.farm), |it| it.issued, |it| {
+    Some(&it.slave)
+});
+payload!(
+    Presence,
+    Presence,
+    |it| Some(&it.farm),
+    |it| it.issued,
+    |it| Some(&it.slave)
+);
+
+/// The one spelling of `payload`.
+#[must_use]
+pub fn encode<T: Payload>(payload: &T) -> Vec<u8> {
+    payload.to_payload()
+}
+
+/// Reads a payload. The caller has already checked who signed these bytes.
+///
+/// # Errors
+///
+/// [`PayloadError`]: too long; not the fields of this kind; or not in their one allowed spelling.
+pub fn decode<T: Payload>(bytes: &[u8]) -> Result<T, PayloadError> {
+    let max = T::KIND.max_len();
+    if bytes.len() > max {
+        return Err(PayloadError::TooLong {
+            len: bytes.len(),
+            max,
+        });
+    }
+    T::from_payload(bytes)
+}

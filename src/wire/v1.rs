@@ -1,0 +1,213 @@
+//! Version 1 of every payload, on one page: which field has which number.
+//!
+//! Golden files in `tests/golden` pin each of these lists byte for byte.
+
+use minicbor::Decoder;
+
+use super::codec::{
+    Field, Fields, PayloadError, Writer, bytes, choice, either, number, record, sure, text,
+};
+use crate::model::{
+    Branch, Build, BuilderName, Cancel, Change, Command, CommandId, Commit, Digest, Experiment,
+    ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring, Lead, LogChunk,
+    Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey, Report,
+    ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
+    SigningKeyWindow, SlaveName, SlaveState, Source, Step, TestCounts, Text, Timestamp, Verdict,
+};
+
+text!(
+    Branch,
+    BuilderName,
+    CommandId,
+    FarmName,
+    ParameterName,
+    ProjectName,
+    RepositoryName,
+    Revision,
+    SlaveName,
+    Text
+);
+bytes!(Digest, FarmId, InstanceId, KeyId, PayloadId, PublicKey);
+
+impl Field for Timestamp {
+    /// Microseconds since the Unix epoch.
+    fn put(&self, to: &mut Writer) {
+        sure(to.u64(self.0));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
+        Ok(Self(from.u64()?))
+    }
+}
+
+impl Field for Position {
+    /// `[generation, serial]`.
+    fn put(&self, to: &mut Writer) {
+        sure(to.array(2));
+        sure(to.u32(self.generation));
+        sure(to.u32(self.serial));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
+        if from.array()? != Some(2) {
+            return Err(PayloadError::NotDeterministic);
+        }
+        Ok(Self {
+            generation: from.u32()?,
+            serial: from.u32()?,
+        })
+    }
+}
+
+record!(Keyring {
+    0 => name,
+    1 => position,
+    2 => previous,
+    3 => issued,
+    4 => expires,
+    5 => master_keys,
+    6 => threshold,
+    7 => commitment,
+    8 => signing_keys,
+    9 => revoked,
+});
+record!(SigningKeyWindow { 0 => key, 1 => not_before, 2 => not_after });
+record!(RevokedKey { 0 => window, 1 => reason, 2 => revoked });
+number!(RevocationReason { 0 => Retired, 1 => Compromised });
+
+record!(Roster { 0 => farm, 1 => version, 2 => keyring, 3 => issued, 4 => lines });
+record!(RosterLine {
+    0 => slave,
+    1 => report_key,
+    2 => bus_key,
+    3 => owner,
+    4 => platform,
+    5 => builders,
+    6 => state,
+    7 => approved,
+    8 => closed,
+});
+number!(SlaveState { 0 => Probation, 1 => Active, 2 => Paused, 3 => Revoked });
+
+record!(Head { 0 => farm, 1 => keyring, 2 => roster, 3 => time });
+record!(Lead { 0 => farm, 1 => lease, 2 => instance, 3 => config, 4 => issued });
+
+record!(Change {
+    0 => farm,
+    1 => repository,
+    2 => branch,
+    3 => revision,
+    4 => previous,
+    5 => seen,
+    6 => commits,
+    7 => more,
+});
+record!(Commit { 0 => revision, 1 => author, 2 => subject, 3 => committed });
+
+either!(Command { 0 => Build, 1 => Cancel });
+record!(Build {
+    0 => farm,
+    1 => slave,
+    2 => report_key,
+    3 => builder,
+    4 => number,
+    5 => issued,
+    6 => accept_by,
+    7 => finish_by,
+    8 => keyring,
+    9 => project,
+    10 => sources,
+    11 => covers,
+    12 => steps,
+    13 => reason,
+    14 => requester,
+    15 => request,
+    16 => retry_of,
+    17 => attempt,
+    18 => experiment,
+});
+record!(Source { 0 => repository, 1 => branch, 2 => revision });
+record!(Step {
+    0 => command,
+    1 => parameters,
+    2 => timeout,
+    3 => halt_on_failure,
+    4 => warn_only,
+    5 => always_run,
+    6 => script,
+});
+record!(Experiment { 0 => id, 1 => role, 2 => baseline });
+number!(ExperimentRole { 0 => Confirm, 1 => Blame, 2 => Bisect });
+record!(Cancel { 0 => farm, 1 => slave, 2 => builder, 3 => target, 4 => issued, 5 => reason });
+
+record!(Report {
+    0 => farm,
+    1 => slave,
+    2 => instance,
+    3 => builder,
+    4 => command,
+    5 => number,
+    6 => sequence,
+    7 => previous,
+    8 => keyring,
+    9 => issued,
+    10 => experiment,
+    11 => body,
+});
+choice!(ReportBody {
+    0 => Accepted { 0 => received },
+    1 => Refused { 0 => code, 1 => detail },
+    2 => Deferred { 0 => until },
+    3 => StepStarted { 0 => step, 1 => name, 2 => started, 3 => script },
+    4 => StepFinished { 0 => step, 1 => outcome },
+    5 => Finished { 0 => verdict, 1 => log, 2 => isolation, 3 => detail },
+    6 => Lost { 0 => detail },
+});
+record!(Outcome {
+    0 => verdict,
+    1 => exit,
+    2 => signal,
+    3 => duration,
+    4 => cpu,
+    5 => peak_memory,
+    6 => log_bytes,
+    7 => log_cut,
+    8 => tests,
+});
+record!(TestCounts { 0 => passed, 1 => failed, 2 => skipped });
+number!(Isolation { 0 => Plain, 1 => Landlock, 2 => Namespaces });
+number!(Verdict {
+    0 => Passed,
+    1 => Warned,
+    2 => Failed,
+    3 => Skipped,
+    4 => Refused,
+    5 => Cancelled,
+    6 => TimedOut,
+    7 => Errored,
+    8 => Lost,
+});
+
+record!(LogChunk {
+    0 => farm,
+    1 => slave,
+    2 => builder,
+    3 => command,
+    4 => step,
+    5 => offset,
+    6 => issued,
+    7 => bytes,
+});
+record!(Presence {
+    0 => farm,
+    1 => slave,
+    2 => instance,
+    3 => issued,
+    4 => sequence,
+    5 => newest,
+    6 => builders,
+    7 => keyring,
+    8 => load,
+    9 => paused_until,
+    10 => rejected,
+});
