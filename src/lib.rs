@@ -1,5 +1,6 @@
 //! pybots, a community build farm.
 //!
+pub mod bus;
 pub mod model;
 pub mod trust;
 pub mod wire;

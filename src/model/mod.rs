@@ -7,6 +7,7 @@ mod build;
 mod change;
 mod command;
 mod digest;
+mod file;
 mod keyring;
 mod name;
 mod report;
@@ -19,6 +20,7 @@ pub use build::{BuildId, BuildIdError, BuildState, Verdict};
 pub use change::{Change, Commit};
 pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
 pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
+pub use file::FileFault;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
 pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
@@ -28,4 +30,4 @@ pub use report::{Isolation, LogChunk, Outcome, Presence, Report, ReportBody, Tes
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

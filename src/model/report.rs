@@ -79,7 +79,7 @@ pub enum ReportBody {
     Finished {
         /// The verdict.
         verdict: Verdict,
-        /// SHA-256 over the bytes of all logs, in the order of the steps.
+        /// SHA-256 over the SHA-256 of each step's log, in the order of the steps.
         log: Digest,
         /// How the scripts were kept apart from the rest of the machine.
         isolation: Isolation,
@@ -123,6 +123,8 @@ pub struct Outcome {
     pub cpu: Option<Duration>,
     /// Largest resident set of any one of those processes, in bytes.
     pub peak_memory: Option<u64>,
+    /// SHA-256 over the bytes of output kept.
+    pub log: Digest,
     /// Bytes of output kept.
     pub log_bytes: u64,
     /// Bytes of output cut off at the owner's cap.

@@ -8,6 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(pub u64);
 
+/// How a role asks for the time. `cli` makes the one that reads a clock.
+pub type Clock = fn() -> Timestamp;
+
 impl Timestamp {
     /// The moment `delay` later; stops at the end of time.
     #[must_use]

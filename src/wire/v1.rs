@@ -170,9 +170,10 @@ record!(Outcome {
     3 => duration,
     4 => cpu,
     5 => peak_memory,
-    6 => log_bytes,
-    7 => log_cut,
-    8 => tests,
+    6 => log,
+    7 => log_bytes,
+    8 => log_cut,
+    9 => tests,
 });
 record!(TestCounts { 0 => passed, 1 => failed, 2 => skipped });
 number!(Isolation { 0 => Plain, 1 => Landlock, 2 => Namespaces });

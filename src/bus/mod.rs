@@ -1,0 +1,20 @@
+//! Delivery. Moves bytes over NATS and knows nothing of what they mean or who signed them.
+//!
+//! The broker is trusted with nothing: whatever matters is signed and every reader verifies for itself. Permissions at the
+//! broker ([`server_config`]) are a second wall.
+
+mod connection;
+mod consumer;
+mod follow;
+mod publish;
+mod read;
+mod server;
+mod stream;
+
+pub use connection::{Bus, BusAddress, BusError, Login, Patience, bus_public_key};
+pub use consumer::{Commands, Parcel};
+pub use follow::{Follower, Next};
+pub use publish::{Expected, Stored};
+pub use read::Delivery;
+pub use server::{Access, ServerConfig, User, server_config, user_entry};
+pub use stream::Stream;

@@ -1,0 +1,122 @@
+//! Publishing, with and without an opinion on what stands before.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+
+use super::connection::{Bus, BusError};
+use super::stream::Stream;
+
+/// Where a message was stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+}
+
+/// What a publisher takes to be the newest message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expected {
+    /// The last sequence of the whole stream.
+    Stream(u64),
+    /// The last sequence of the message's own subject; 0 for none.
+    Subject(u64),
+}
+
+impl Bus {
+    /// Publishes and waits until the server has it, for as long as that takes. `id` lets the server drop a repeat.
+    ///
+    /// Never await this on a task that must stay live.
+    pub async fn publish_until_stored(&self, subject: String, id: &str, bytes: Vec<u8>) -> Stored {
+        let mut delay = Duration::from_millis(100);
+        loop {
+            match self.publish_once(subject.clone(), id, bytes.clone()).await {
+                Ok(stored) => return stored,
+                Err(error) => {
+                    tracing::warn!(%subject, error = %source_of(&error), "publish repeated");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+    }
+
+    async fn publish_once(
+        &self,
+        subject: String,
+        id: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Stored, BusError> {
+        let message = PublishMessage::build().payload(bytes.into()).message_id(id);
+        self.store(subject, message).await
+    }
+
+    /// Publishes if the newest message is the expected one.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Overtaken`] if it is not (or if an earlier try of the same message was stored after all);
+    /// [`BusError::Request`] if no answer came.
+    pub async fn publish_expecting(
+        &self,
+        stream: Stream,
+        subject: String,
+        id: &str,
+        bytes: Vec<u8>,
+        expected: Expected,
+    ) -> Result<Stored, BusError> {
+        let message = PublishMessage::build()
+            .payload(bytes.into())
+            .message_id(id)
+            .expected_stream(stream.name());
+        let message = match expected {
+            Expected::Stream(sequence) => message.expected_last_sequence(sequence),
+            Expected::Subject(sequence) => message.expected_last_subject_sequence(sequence),
+        };
+        self.store(subject, message).await
+    }
+
+    /// Publishes without waiting for the server's word. For what is said again soon anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the client cannot take it.
+    pub async fn publish_unconfirmed(
+        &self,
+        subject: String,
+        bytes: Vec<u8>,
+    ) -> Result<(), BusError> {
+        self.client
+            .publish(subject, bytes.into())
+            .await
+            .map_err(BusError::request("take a message"))
+    }
+
+    async fn store(&self, subject: String, message: PublishMessage) -> Result<Stored, BusError> {
+        let what = format!("store a message on {subject}");
+        let classify = |error: async_nats::jetstream::context::PublishError| {
+            if error.kind() == PublishErrorKind::WrongLastSequence {
+                BusError::Overtaken
+            } else {
+                BusError::Request {
+                    what: what.clone(),
+                    source: error.into(),
+                }
+            }
+        };
+        let ack = self
+            .jetstream
+            .send_publish(subject, message)
+            .await
+            .map_err(classify)?;
+        let ack = ack.await.map_err(classify)?;
+        Ok(Stored {
+            sequence: ack.sequence,
+        })
+    }
+}
+
+fn source_of(error: &BusError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
