@@ -2,5 +2,6 @@
 //!
 pub mod bus;
 pub mod model;
+pub mod slave;
 pub mod trust;
 pub mod wire;

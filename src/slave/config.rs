@@ -1,0 +1,391 @@
+//! `slave.toml`: all that its owner allows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::parameter::{Grammar, GrammarError};
+use crate::bus::BusAddress;
+use crate::model::{BuilderName, CommandId, FarmId, FileFault, Head, ParameterName, SlaveName};
+
+/// The file, word for word.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SlaveFile {
+    name: SlaveName,
+    farm: FarmId,
+    bus: BusAddress,
+    state: PathBuf,
+    builders: BTreeMap<BuilderName, BuilderFile>,
+    #[serde(default)]
+    commands: BTreeMap<CommandId, CommandFile>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    limits: LimitsFile,
+    #[serde(default)]
+    periods: PeriodsFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct BuilderFile {
+    #[serde(default)]
+    workspace: WorkspaceRule,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct CommandFile {
+    script: PathBuf,
+    timeout_minutes: Option<u64>,
+    #[serde(default)]
+    parameters: BTreeMap<ParameterName, Grammar>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct LimitsFile {
+    parallel_builds: usize,
+    timeout_minutes: u64,
+    log_mebibytes: u64,
+}
+
+impl Default for LimitsFile {
+    fn default() -> Self {
+        Self {
+            parallel_builds: 1,
+            timeout_minutes: 120,
+            log_mebibytes: 64,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct PeriodsFile {
+    presence_seconds: u64,
+    head_seconds: u64,
+    max_head_age_minutes: u64,
+}
+
+impl Default for PeriodsFile {
+    fn default() -> Self {
+        Self {
+            presence_seconds: 15,
+            head_seconds: 60,
+            max_head_age_minutes: Head::MAX_AGE.as_secs() / 60,
+        }
+    }
+}
+
+/// What its owner allows a slave, ready to act on: paths are absolute, no limit is zero.
+#[derive(Clone, Debug)]
+pub struct SlaveConfig {
+    /// The slave's name.
+    pub name: SlaveName,
+    /// The farm that it pins.
+    pub farm: FarmId,
+    /// Where the bus is.
+    pub bus: BusAddress,
+    /// Folder of everything that it keeps: keys, journal, workspaces, caches.
+    pub state: PathBuf,
+    /// The builders that it serves.
+    pub builders: BTreeMap<BuilderName, BuilderSettings>,
+    /// The owner's scripts, by the ids that a command may name.
+    pub commands: BTreeMap<CommandId, Mapping>,
+    /// What a script's environment holds besides `PYBOTS_*`.
+    pub environment: BTreeMap<String, String>,
+    /// How many builds may run at once.
+    pub parallel_builds: usize,
+    /// Most bytes kept of one step's output.
+    pub log_cap: u64,
+    /// Time between two signs of life.
+    pub presence_period: Duration,
+    /// Time between two looks at the head.
+    pub head_period: Duration,
+    /// How old the newest head may be before nothing is started any more.
+    pub max_head_age: Duration,
+}
+
+/// What the owner says of one builder.
+#[derive(Clone, Copy, Debug)]
+pub struct BuilderSettings {
+    /// Whether its workspace is emptied before each build.
+    pub workspace: WorkspaceRule,
+}
+
+/// What a build finds in its workspace.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkspaceRule {
+    /// Nothing.
+    #[default]
+    Fresh,
+    /// What the build before left.
+    Kept,
+}
+
+/// One of the owner's scripts and what a command may say to it.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The script.
+    pub script: PathBuf,
+    /// Longest that it may run, whatever a command says.
+    pub timeout: Duration,
+    /// Its parameters.
+    pub parameters: BTreeMap<ParameterName, Grammar>,
+}
+
+/// Why a `slave.toml` cannot be acted on.
+#[derive(Debug, thiserror::Error)]
+pub enum SlaveConfigError {
+    /// Not TOML, an unknown key, a wrong type, or a value outside its grammar.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// No builder.
+    #[error("builders: at least one [builders.NAME] is needed")]
+    NoBuilder,
+    /// A limit that would stop everything.
+    #[error("{0}: must be at least 1")]
+    Zero(&'static str),
+    /// A command's limit that would stop it at once.
+    #[error("commands.{0}.timeout-minutes: must be at least 1")]
+    ZeroTimeout(CommandId),
+    /// A grammar that cannot be meant.
+    #[error("commands.{command}.parameters.{parameter}: {source}")]
+    Grammar {
+        /// Whose.
+        command: CommandId,
+        /// Of which parameter.
+        parameter: ParameterName,
+        /// What is wrong.
+        source: GrammarError,
+    },
+    /// A variable that is ours to set, or that no program could read.
+    #[error(
+        "environment.{0}: names are letters, digits and _, and PYBOTS_* is set by the slave itself"
+    )]
+    Environment(String),
+}
+
+impl SlaveConfig {
+    /// Reads `text`; relative paths in it start from `folder`, the folder of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`SlaveConfigError`], the first that applies.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, SlaveConfigError> {
+        let file: SlaveFile =
+            toml::from_str(text).map_err(|error| FileFault::toml(text, &error))?;
+        if file.builders.is_empty() {
+            return Err(SlaveConfigError::NoBuilder);
+        }
+        let positive = |value: u64, name| {
+            if value == 0 {
+                Err(SlaveConfigError::Zero(name))
+            } else {
+                Ok(value)
+            }
+        };
+        let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+        let LimitsFile {
+            parallel_builds,
+            timeout_minutes,
+            log_mebibytes,
+        } = file.limits;
+        let longest = minutes(positive(timeout_minutes, "limits.timeout-minutes")?);
+        positive(parallel_builds as u64, "limits.parallel-builds")?;
+        let commands = file
+            .commands
+            .into_iter()
+            .map(|(id, command)| {
+                let mapping = mapping(&id, command, folder, longest)?;
+                Ok((id, mapping))
+            })
+            .collect::<Result<_, SlaveConfigError>>()?;
+        if let Some(name) = file.environment.keys().find(|name| !is_variable(name)) {
+            return Err(SlaveConfigError::Environment(name.clone()));
+        }
+        let PeriodsFile {
+            presence_seconds,
+            head_seconds,
+            max_head_age_minutes,
+        } = file.periods;
+        let builders = file
+            .builders
+            .into_iter()
+            .map(|(name, builder)| {
+                (
+                    name,
+                    BuilderSettings {
+                        workspace: builder.workspace,
+                    },
+                )
+            })
+            .collect();
+        Ok(Self {
+            name: file.name,
+            farm: file.farm,
+            bus: file.bus,
+            state: folder.join(file.state),
+            builders,
+            commands,
+            environment: file.environment,
+            parallel_builds,
+            log_cap: log_mebibytes.saturating_mul(1 << 20),
+            presence_period: Duration::from_secs(positive(
+                presence_seconds,
+                "periods.presence-seconds",
+            )?),
+            head_period: Duration::from_secs(positive(head_seconds, "periods.head-seconds")?),
+            max_head_age: minutes(positive(
+                max_head_age_minutes,
+                "periods.max-head-age-minutes",
+            )?),
+        })
+    }
+
+    /// The file that holds the key which signs this slave's reports.
+    #[must_use]
+    pub fn report_key(&self) -> PathBuf {
+        self.state.join("report.key")
+    }
+
+    /// The file that holds the seed of the bus login.
+    #[must_use]
+    pub fn bus_key(&self) -> PathBuf {
+        self.state.join("bus.nk")
+    }
+}
+
+fn mapping(
+    id: &CommandId,
+    command: CommandFile,
+    folder: &Path,
+    longest: Duration,
+) -> Result<Mapping, SlaveConfigError> {
+    for (parameter, grammar) in &command.parameters {
+        grammar
+            .check()
+            .map_err(|source| SlaveConfigError::Grammar {
+                command: id.clone(),
+                parameter: parameter.clone(),
+                source,
+            })?;
+    }
+    let timeout = match command.timeout_minutes {
+        Some(0) => return Err(SlaveConfigError::ZeroTimeout(id.clone())),
+        Some(minutes) => Duration::from_secs(minutes.saturating_mul(60)).min(longest),
+        None => longest,
+    };
+    Ok(Mapping {
+        script: folder.join(command.script),
+        timeout,
+        parameters: command.parameters,
+    })
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with("PYBOTS_")
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "maple"
+farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+bus = "nats://127.0.0.1:4222"
+state = "state"
+
+[builders.foo-linux]
+workspace = "kept"
+
+[commands.test-foo]
+script = "scripts/test-foo.sh"
+timeout-minutes = 5
+parameters.version = { type = "word" }
+"#;
+
+    #[test]
+    fn a_good_file_is_read_with_paths_from_its_own_folder() {
+        let config = SlaveConfig::parse(GOOD, Path::new("/home/bob")).unwrap();
+        let mapping = &config.commands[&"test-foo".parse().unwrap()];
+        assert_eq!(mapping.script, Path::new("/home/bob/scripts/test-foo.sh"));
+        assert_eq!(mapping.timeout, Duration::from_secs(300));
+        assert_eq!(config.state, Path::new("/home/bob/state"));
+        assert_eq!(config.max_head_age, Duration::from_secs(24 * 3600));
+        assert_eq!(config.presence_period, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        let cases = [
+            (
+                "name = \"maple\"",
+                "name = \"Maple\"",
+                "line 2, column 8: a slave's name must begin",
+            ),
+            (
+                "state = ",
+                "stat = ",
+                "line 5, column 1: unknown field `stat`",
+            ),
+            (
+                "timeout-minutes = 5",
+                "timeout-minutes = \"5\"",
+                "line 12, column 19: invalid type",
+            ),
+            (
+                "timeout-minutes = 5",
+                "timeout-minutes = 0",
+                "commands.test-foo.timeout-minutes: must be at least 1",
+            ),
+            (
+                "[builders.foo-linux]",
+                "[builders.\"a.b\"]",
+                "a builder's name may have only",
+            ),
+            (
+                "workspace = \"kept\"",
+                "workspace = \"keep\"",
+                "line 8, column 13: unknown variant `keep`",
+            ),
+            (
+                "[commands.test-foo]",
+                "[builders.foo-linux]\n[commands.test-foo]",
+                "duplicate key",
+            ),
+            (
+                "type = \"word\"",
+                "type = \"integer\", min = 2, max = 1",
+                "parameters.version: min is greater than max",
+            ),
+            (
+                "[commands.test-foo]",
+                "[environment]\nPYBOTS_X = \"1\"\n[commands.test-foo]",
+                "environment.PYBOTS_X",
+            ),
+            (
+                "SHA256:",
+                "SHA1:",
+                "line 3, column 8: a farm id is written SHA256:",
+            ),
+            ("nats://", "http://", "line 4, column 7: a bus address is"),
+        ];
+        for (from, to, expected) in cases {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let error = SlaveConfig::parse(&text, Path::new("/"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+}

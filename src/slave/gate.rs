@@ -1,0 +1,334 @@
+//! The slave's decision on a verified command. A function of the command, the owner's configuration and the situation:
+//! it reads no clock, no file and no database.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::config::{Mapping, SlaveConfig};
+use super::parameter::ParameterFault;
+use crate::model::{
+    Build, BuilderName, Cancel, Command, CommandId, Digest, KeyId, ParameterName, PayloadId,
+    SlaveName, Text, Timestamp,
+};
+use crate::trust::Verified;
+
+/// A command that this slave has agreed to run, with what each of its steps means here.
+///
+/// `execute` takes this and nothing else, by value: what was never admitted cannot run. Only the gate makes one.
+#[derive(Debug)]
+pub struct Admitted {
+    id: PayloadId,
+    build: Build,
+    mappings: Vec<Mapping>,
+}
+
+impl Admitted {
+    /// What the command is identified by.
+    #[must_use]
+    pub fn id(&self) -> PayloadId {
+        self.id
+    }
+
+    /// The command.
+    #[must_use]
+    pub fn build(&self) -> &Build {
+        &self.build
+    }
+
+    /// The owner's script for each step, in the order of the steps.
+    #[must_use]
+    pub fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+}
+
+/// What the gate decided.
+#[derive(Debug)]
+pub enum Decision {
+    /// Run it.
+    Run(Box<Admitted>),
+    /// Stop the build of that command, or never start it.
+    Cancel(Cancel),
+    /// Run nothing, and say why in a signed report.
+    Refuse(Refusal),
+    /// It was decided before. Say nothing: the answer is already on record.
+    Replay,
+}
+
+/// Why a genuine command is declined. It is an answer, not a fault: it is signed and published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// For another slave.
+    OtherSlave(SlaveName),
+    /// For a slave of this name with another key.
+    OtherKey(KeyId),
+    /// For a builder that this slave does not serve.
+    OtherBuilder(BuilderName),
+    /// No head yet, or none that is recent enough.
+    StaleHead {
+        /// How old the newest one is.
+        age: Option<Duration>,
+        /// How old it may be.
+        limit: Duration,
+    },
+    /// Issued in the future, or the clock here is slow.
+    Clock {
+        /// How far ahead.
+        ahead: Duration,
+    },
+    /// Its time has passed.
+    Expired {
+        /// For how long.
+        ago: Duration,
+    },
+    /// It could be accepted for longer than any command may.
+    TooFarAhead,
+    /// It was cancelled before it came.
+    Cancelled,
+    /// Nothing to run, or more steps than can be counted.
+    NoSteps,
+    /// No script is mapped to that id.
+    Unmapped(CommandId),
+    /// A parameter outside the owner's grammar.
+    Parameter {
+        /// Of which command id.
+        command: CommandId,
+        /// Which.
+        parameter: ParameterName,
+        /// Why.
+        fault: ParameterFault,
+    },
+    /// A script is not safe to run.
+    Script {
+        /// Of which command id.
+        command: CommandId,
+        /// Why, without the path: that is the owner's business.
+        why: &'static str,
+    },
+    /// A script is not the one that the master expects.
+    Digest(CommandId),
+}
+
+impl Refusal {
+    /// Stable code, for searching and counting.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OtherSlave(_) => "E-SLAVE",
+            Self::OtherKey(_) => "E-SLAVE-KEY",
+            Self::OtherBuilder(_) => "E-BUILDER",
+            Self::StaleHead { .. } => "E-STALE-HEAD",
+            Self::Clock { .. } => "E-CLOCK",
+            Self::Expired { .. } => "E-EXPIRED",
+            Self::TooFarAhead => "E-TOO-FAR",
+            Self::Cancelled => "E-CANCELLED",
+            Self::NoSteps => "E-STEPS",
+            Self::Unmapped(_) => "E-UNMAPPED",
+            Self::Parameter { .. } => "E-PARAMETER",
+            Self::Script { .. } => "E-SCRIPT",
+            Self::Digest(_) => "E-DIGEST",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherSlave(slave) => write!(f, "the command is for slave {slave}"),
+            Self::OtherKey(key) => write!(
+                f,
+                "the command is for a slave of this name with report key {key}"
+            ),
+            Self::OtherBuilder(builder) => write!(f, "this slave does not serve builder {builder}"),
+            Self::StaleHead {
+                age: Some(age),
+                limit,
+            } => {
+                write!(
+                    f,
+                    "the newest head is {} s old, and {} s is this owner's limit",
+                    age.as_secs(),
+                    limit.as_secs()
+                )
+            }
+            Self::StaleHead { age: None, .. } => f.write_str("this slave has not seen a head yet"),
+            Self::Clock { ahead } => {
+                write!(
+                    f,
+                    "the command was issued {} s in the future of this slave's clock",
+                    ahead.as_secs()
+                )
+            }
+            Self::Expired { ago } => write!(f, "the command expired {} s ago", ago.as_secs()),
+            Self::TooFarAhead => {
+                f.write_str("the command could be accepted for longer than seven days")
+            }
+            Self::Cancelled => f.write_str("the command was cancelled before it came"),
+            Self::NoSteps => f.write_str("the command has no steps, or more than 100"),
+            Self::Unmapped(command) => write!(f, "{command} is mapped to no script here"),
+            Self::Parameter {
+                command,
+                parameter,
+                fault,
+            } => {
+                write!(
+                    f,
+                    "parameter {parameter} of {command} is outside the owner's grammar: {fault}"
+                )
+            }
+            Self::Script { command, why } => {
+                write!(f, "the script of {command} is not safe to run: {why}")
+            }
+            Self::Digest(command) => write!(
+                f,
+                "the script of {command} is not the one that the command expects"
+            ),
+        }?;
+        f.write_str(". Nothing ran.")
+    }
+}
+
+/// What the gate needs to know of the world, gathered by its caller.
+pub struct Situation<'a> {
+    /// Now; never behind the slave's high-water mark.
+    pub now: Timestamp,
+    /// When the newest verified head was signed.
+    pub newest_head: Option<Timestamp>,
+    /// Whether this command id is in the journal.
+    pub seen: bool,
+    /// Whether a cancel for this command id came before it.
+    pub cancelled: bool,
+    /// Looks at a mapped script: safe, and with which digest?
+    pub script: &'a dyn Fn(&Mapping) -> Result<Digest, &'static str>,
+}
+
+/// The slave's gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    config: SlaveConfig,
+    report_key: KeyId,
+}
+
+impl Gate {
+    /// Most steps of one command.
+    pub const MAX_STEPS: usize = 100;
+
+    /// The gate of a slave with this configuration and report key.
+    #[must_use]
+    pub fn new(config: SlaveConfig, report_key: KeyId) -> Self {
+        Self { config, report_key }
+    }
+
+    /// Decides. That the command was signed by a key in force is already known; everything else is asked here, and the
+    /// first rule that fails is the answer.
+    #[must_use]
+    pub fn decide(&self, command: Verified<Command>, situation: &Situation<'_>) -> Decision {
+        let id = command.id();
+        let slave = command.body().slave();
+        if *slave != self.config.name {
+            return Decision::Refuse(Refusal::OtherSlave(slave.clone()));
+        }
+        let builder = command.body().builder();
+        if !self.config.builders.contains_key(builder) {
+            return Decision::Refuse(Refusal::OtherBuilder(builder.clone()));
+        }
+        match command.into_body() {
+            // A cancel only ever stops something, so it passes hours, pause, load and a stale head.
+            Command::Cancel(cancel) => Decision::Cancel(cancel),
+            Command::Build(build) => match self.admit(id, build, situation) {
+                Ok(Some(admitted)) => Decision::Run(Box::new(admitted)),
+                Ok(None) => Decision::Replay,
+                Err(refusal) => Decision::Refuse(refusal),
+            },
+        }
+    }
+
+    fn admit(
+        &self,
+        id: PayloadId,
+        build: Build,
+        situation: &Situation<'_>,
+    ) -> Result<Option<Admitted>, Refusal> {
+        let now = situation.now;
+        // Before every rule that time can change: an answer once given is not followed by another.
+        if situation.seen {
+            return Ok(None);
+        }
+        if build.report_key != self.report_key {
+            return Err(Refusal::OtherKey(build.report_key));
+        }
+        let limit = self.config.max_head_age;
+        let age = situation.newest_head.map(|head| now.since(head));
+        if age.is_none_or(|age| age > limit) {
+            return Err(Refusal::StaleHead { age, limit });
+        }
+        if build.issued > now.after(Build::CLOCK_SKEW) {
+            return Err(Refusal::Clock {
+                ahead: build.issued.since(now),
+            });
+        }
+        if now >= build.accept_by {
+            return Err(Refusal::Expired {
+                ago: now.since(build.accept_by),
+            });
+        }
+        if build.accept_by > build.issued.after(Build::MAX_ACCEPT_WINDOW) {
+            return Err(Refusal::TooFarAhead);
+        }
+        if situation.cancelled {
+            return Err(Refusal::Cancelled);
+        }
+        if !(1..=Self::MAX_STEPS).contains(&build.steps.len()) {
+            return Err(Refusal::NoSteps);
+        }
+        let mut mappings = Vec::new();
+        for step in &build.steps {
+            let mapping = self
+                .config
+                .commands
+                .get(&step.command)
+                .ok_or_else(|| Refusal::Unmapped(step.command.clone()))?;
+            check_parameters(&step.command, &step.parameters, mapping)?;
+            let digest = (situation.script)(mapping).map_err(|why| Refusal::Script {
+                command: step.command.clone(),
+                why,
+            })?;
+            if step.script.is_some_and(|expected| expected != digest) {
+                return Err(Refusal::Digest(step.command.clone()));
+            }
+            mappings.push(mapping.clone());
+        }
+        Ok(Some(Admitted {
+            id,
+            build,
+            mappings,
+        }))
+    }
+}
+
+fn check_parameters(
+    command: &CommandId,
+    given: &std::collections::BTreeMap<ParameterName, Text>,
+    mapping: &Mapping,
+) -> Result<(), Refusal> {
+    let refuse = |parameter: &ParameterName, fault| Refusal::Parameter {
+        command: command.clone(),
+        parameter: parameter.clone(),
+        fault,
+    };
+    for (name, value) in given {
+        let grammar = mapping
+            .parameters
+            .get(name)
+            .ok_or_else(|| refuse(name, ParameterFault::Unknown))?;
+        grammar.accept(value).map_err(|fault| refuse(name, fault))?;
+    }
+    match mapping
+        .parameters
+        .keys()
+        .find(|name| !given.contains_key(*name))
+    {
+        Some(missing) => Err(refuse(missing, ParameterFault::Missing)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Keeping a script apart from the rest of the machine. The one place that may differ between operating systems.
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, setsid};
+
+use crate::model::Isolation;
+
+/// What this module can do on this system.
+pub(super) const LEVEL: Isolation = Isolation::Plain;
+
+/// Leaves the caller's session and terminal, and takes in whatever process a script leaves behind.
+pub(super) fn stand_apart() -> nix::Result<()> {
+    // Fails only for a process-group leader, which is apart already.
+    let _ = setsid();
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Ok(())
+}
+
+/// Asks a script's process group to end.
+pub(super) fn ask_to_end(group: Pid) {
+    // The group may be gone already.
+    let _ = killpg(group, Signal::SIGTERM);
+}
+
+/// Ends a script's process group and, on Linux, everything that has left it. Waits until nothing is left.
+pub(super) fn end_tree(group: Pid) {
+    let _ = killpg(group, Signal::SIGKILL);
+    #[cfg(target_os = "linux")]
+    linux::end_orphans();
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs;
+
+    use nix::errno::Errno;
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::waitpid;
+    use nix::unistd::Pid;
+
+    /// Kills and reaps our children until there are none. A process that left its session and lost its parent has
+    /// become our child, because we are its subreaper; killing it hands us its own children in turn.
+    pub(super) fn end_orphans() {
+        loop {
+            for child in children() {
+                let _ = kill(child, Signal::SIGKILL);
+            }
+            match waitpid(None, None) {
+                Err(Errno::ECHILD) => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn children() -> Vec<Pid> {
+        let Ok(threads) = fs::read_dir("/proc/self/task") else {
+            return Vec::new();
+        };
+        threads
+            .flatten()
+            .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+            .flat_map(|children| {
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse().ok())
+                    .collect::<Vec<_>>()
+            })
+            .map(Pid::from_raw)
+            .collect()
+    }
+}

@@ -1,0 +1,467 @@
+//! What the slave remembers across crashes: which commands it has decided, what runs, what is still to be said.
+//!
+//! Every change is one transaction that is on disk before the caller goes on. That is what "at most once" rests on: a
+//! command's id is here before its script is started.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::model::{BuilderName, PayloadId, Timestamp};
+
+/// The journal could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal {path} could not be {what}")]
+pub struct JournalError {
+    path: PathBuf,
+    what: &'static str,
+    #[source]
+    source: rusqlite::Error,
+}
+
+/// What was decided of a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decided {
+    /// It runs or has run.
+    Accepted,
+    /// It was refused.
+    Refused,
+    /// A cancel came before it.
+    Cancelled,
+}
+
+impl Decided {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One thing to remember.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// A command was decided; may be forgotten after that moment, when it is expired anyway.
+    Decided {
+        id: PayloadId,
+        what: Decided,
+        forget_after: Timestamp,
+    },
+    /// A command was accepted: its payload, to be able to speak of it after a crash.
+    Build {
+        id: PayloadId,
+        builder: BuilderName,
+        number: u64,
+        payload: Vec<u8>,
+    },
+    /// Its build is over.
+    Ended(PayloadId),
+    /// A step's output begins to be kept in a folder.
+    Log {
+        id: PayloadId,
+        step: u16,
+        folder: PathBuf,
+    },
+    /// The stream has a step's output up to this offset.
+    LogSent { id: PayloadId, step: u16, sent: u64 },
+    /// The stream has all of it.
+    LogDone { id: PayloadId, step: u16 },
+    /// A report is to be sent.
+    Said {
+        sequence: u64,
+        report: PayloadId,
+        subject: String,
+        envelope: Vec<u8>,
+    },
+    /// The stream has that report.
+    Sent { sequence: u64 },
+}
+
+/// A report that waits for the bus.
+pub(super) struct Waiting {
+    pub(super) sequence: u64,
+    pub(super) report: PayloadId,
+    pub(super) subject: String,
+    pub(super) envelope: Vec<u8>,
+}
+
+/// A build that was accepted and has not ended.
+pub(super) struct OpenBuild {
+    pub(super) id: PayloadId,
+    pub(super) payload: Vec<u8>,
+}
+
+/// A step's output that the stream does not have all of.
+pub(super) struct OpenLog {
+    pub(super) id: PayloadId,
+    pub(super) step: u16,
+    pub(super) folder: PathBuf,
+    pub(super) sent: u64,
+    pub(super) payload: Vec<u8>,
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS decided (id BLOB PRIMARY KEY, what TEXT NOT NULL, forget_after INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS builds (id BLOB PRIMARY KEY, payload BLOB NOT NULL, ended INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS numbers (builder TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS logs (
+        id BLOB NOT NULL, step INTEGER NOT NULL, folder TEXT NOT NULL, sent INTEGER NOT NULL, PRIMARY KEY (id, step)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS outbox (
+        sequence INTEGER PRIMARY KEY, report BLOB NOT NULL, subject TEXT NOT NULL, envelope BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+";
+
+/// The slave's journal.
+pub struct Journal {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens or makes the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`].
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError {
+            path: path.to_owned(),
+            what: "opened",
+            source,
+        };
+        let db = Connection::open(path).map_err(failed)?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(failed)?;
+        // FULL: a commit is on disk when it returns, also in WAL mode.
+        db.pragma_update(None, "synchronous", "FULL")
+            .map_err(failed)?;
+        db.execute_batch(SCHEMA).map_err(failed)?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Remembers all of `entries`, or none.
+    pub(super) fn commit(&mut self, now: Timestamp, entries: &[Entry]) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let write = |db: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = db.transaction()?;
+            for entry in entries {
+                write(&transaction, entry)?;
+            }
+            remember(&transaction, "clock", &now.0.to_be_bytes())?;
+            transaction.execute(
+                "DELETE FROM decided WHERE forget_after < ?1 AND id NOT IN (SELECT id FROM builds WHERE NOT ended)",
+                [signed(now.0)],
+            )?;
+            transaction.execute(
+                "DELETE FROM builds WHERE ended AND id NOT IN (SELECT id FROM logs) AND id NOT IN (SELECT id FROM decided)",
+                [],
+            )?;
+            transaction.commit()
+        };
+        write(&mut self.db).map_err(|source| JournalError {
+            path,
+            what: "written",
+            source,
+        })
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        read(&self.db).map_err(|source| JournalError {
+            path: self.path.clone(),
+            what: "read",
+            source,
+        })
+    }
+
+    /// What was decided of a command, if it is known.
+    pub(super) fn decided(&self, id: &PayloadId) -> Result<Option<Decided>, JournalError> {
+        let word: Option<String> = self.read(|db| {
+            db.query_row("SELECT what FROM decided WHERE id = ?1", [id.0], |row| {
+                row.get(0)
+            })
+            .optional()
+        })?;
+        Ok(word.map(|word| match word.as_str() {
+            "refused" => Decided::Refused,
+            "cancelled" => Decided::Cancelled,
+            _ => Decided::Accepted,
+        }))
+    }
+
+    /// The latest time that was ever written here: the slave's clock never counts from before it.
+    pub(super) fn high_water(&self) -> Result<Timestamp, JournalError> {
+        let bytes = self.memory("clock")?;
+        Ok(bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(Timestamp(0), |bytes| Timestamp(u64::from_be_bytes(bytes))))
+    }
+
+    /// Sequence and id of the newest report; 0 and none before the first.
+    pub(super) fn newest_report(&self) -> Result<(u64, Option<PayloadId>), JournalError> {
+        let Some(bytes) = self.memory("report")? else {
+            return Ok((0, None));
+        };
+        let (Some(sequence), Some(id)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<32>())
+        else {
+            return Ok((0, None));
+        };
+        Ok((u64::from_be_bytes(*sequence), Some(PayloadId(*id))))
+    }
+
+    /// The report that has waited longest.
+    pub(super) fn waiting(&self) -> Result<Option<Waiting>, JournalError> {
+        self.read(|db| {
+            db.query_row(
+                "SELECT sequence, report, subject, envelope FROM outbox ORDER BY sequence LIMIT 1",
+                [],
+                |row| {
+                    Ok(Waiting {
+                        sequence: unsigned(row.get(0)?),
+                        report: PayloadId(row.get(1)?),
+                        subject: row.get(2)?,
+                        envelope: row.get(3)?,
+                    })
+                },
+            )
+            .optional()
+        })
+    }
+
+    /// Builds that were accepted and have not ended.
+    pub(super) fn open_builds(&self) -> Result<Vec<OpenBuild>, JournalError> {
+        self.read(|db| {
+            db.prepare("SELECT id, payload FROM builds WHERE NOT ended")?
+                .query_map([], |row| {
+                    Ok(OpenBuild {
+                        id: PayloadId(row.get(0)?),
+                        payload: row.get(1)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Logs that the stream does not have all of.
+    pub(super) fn open_logs(&self) -> Result<Vec<OpenLog>, JournalError> {
+        self.read(|db| {
+            db.prepare("SELECT id, step, folder, sent, payload FROM logs JOIN builds USING (id) ORDER BY id, step")?
+                .query_map([], |row| {
+                    Ok(OpenLog {
+                        id: PayloadId(row.get(0)?),
+                        step: row.get(1)?,
+                        folder: PathBuf::from(row.get::<_, String>(2)?),
+                        sent: unsigned(row.get(3)?),
+                        payload: row.get(4)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// The highest build number accepted, per builder.
+    pub(super) fn numbers(&self) -> Result<Vec<(String, u64)>, JournalError> {
+        self.read(|db| {
+            db.prepare("SELECT builder, number FROM numbers")?
+                .query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?
+                .collect()
+        })
+    }
+
+    /// Something kept under a name.
+    pub(super) fn memory(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.read(|db| {
+            db.query_row("SELECT value FROM memory WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
+            .optional()
+        })
+    }
+
+    /// Keeps something under a name.
+    pub(super) fn set_memory(&mut self, name: &str, value: &[u8]) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let write = |db: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = db.transaction()?;
+            remember(&transaction, name, value)?;
+            transaction.commit()
+        };
+        write(&mut self.db).map_err(|source| JournalError {
+            path,
+            what: "written",
+            source,
+        })
+    }
+}
+
+fn remember(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO memory VALUES (?1, ?2)",
+        params![name, value],
+    )?;
+    Ok(())
+}
+
+fn write(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    match entry {
+        Entry::Decided {
+            id,
+            what,
+            forget_after,
+        } => transaction.execute(
+            "INSERT OR REPLACE INTO decided VALUES (?1, ?2, ?3)",
+            params![id.0, what.word(), signed(forget_after.0)],
+        )?,
+        Entry::Build {
+            id,
+            builder,
+            number,
+            payload,
+        } => {
+            transaction.execute(
+                "INSERT INTO builds VALUES (?1, ?2, 0)",
+                params![id.0, payload],
+            )?;
+            transaction.execute(
+                "INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET number = max(number, excluded.number)",
+                params![builder.as_str(), signed(*number)],
+            )?
+        }
+        Entry::Ended(id) => {
+            transaction.execute("UPDATE builds SET ended = 1 WHERE id = ?1", [id.0])?
+        }
+        Entry::Log { id, step, folder } => transaction.execute(
+            "INSERT INTO logs VALUES (?1, ?2, ?3, 0)",
+            params![id.0, step, folder.to_string_lossy()],
+        )?,
+        Entry::LogSent { id, step, sent } => transaction.execute(
+            "UPDATE logs SET sent = ?3 WHERE id = ?1 AND step = ?2",
+            params![id.0, step, signed(*sent)],
+        )?,
+        Entry::LogDone { id, step } => transaction.execute(
+            "DELETE FROM logs WHERE id = ?1 AND step = ?2",
+            params![id.0, step],
+        )?,
+        Entry::Said {
+            sequence,
+            report,
+            subject,
+            envelope,
+        } => {
+            let newest = [sequence.to_be_bytes().as_slice(), &report.0].concat();
+            remember(transaction, "report", &newest)?;
+            transaction.execute(
+                "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4)",
+                params![signed(*sequence), report.0, subject, envelope],
+            )?
+        }
+        Entry::Sent { sequence } => transaction.execute(
+            "DELETE FROM outbox WHERE sequence = ?1",
+            [signed(*sequence)],
+        )?,
+    };
+    Ok(())
+}
+
+/// SQLite counts in signed 64-bit numbers; none of ours comes near their end honestly.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(folder: &Path) -> Journal {
+        Journal::open(&folder.join("journal.db")).unwrap()
+    }
+
+    #[test]
+    fn a_decided_command_is_known_after_a_restart_until_it_may_be_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = PayloadId([1; 32]);
+        let decided = Entry::Decided {
+            id,
+            what: Decided::Refused,
+            forget_after: Timestamp(10),
+        };
+        journal(folder.path())
+            .commit(Timestamp(5), &[decided])
+            .unwrap();
+        assert_eq!(
+            journal(folder.path()).decided(&id).unwrap(),
+            Some(Decided::Refused)
+        );
+        assert_eq!(journal(folder.path()).high_water().unwrap(), Timestamp(5));
+        journal(folder.path()).commit(Timestamp(11), &[]).unwrap();
+        assert_eq!(journal(folder.path()).decided(&id).unwrap(), None);
+    }
+
+    #[test]
+    fn a_running_build_is_never_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = PayloadId([1; 32]);
+        let mut journal = journal(folder.path());
+        let entries = [
+            Entry::Decided {
+                id,
+                what: Decided::Accepted,
+                forget_after: Timestamp(10),
+            },
+            Entry::Build {
+                id,
+                builder: "foo".parse().unwrap(),
+                number: 3,
+                payload: vec![1],
+            },
+        ];
+        journal.commit(Timestamp(5), &entries).unwrap();
+        journal.commit(Timestamp(11), &[]).unwrap();
+        assert_eq!(journal.decided(&id).unwrap(), Some(Decided::Accepted));
+        assert_eq!(journal.open_builds().unwrap().len(), 1);
+        assert_eq!(journal.numbers().unwrap(), [("foo".to_owned(), 3)]);
+        journal.commit(Timestamp(12), &[Entry::Ended(id)]).unwrap();
+        assert!(journal.open_builds().unwrap().is_empty());
+    }
+
+    #[test]
+    fn reports_wait_in_order_and_the_chain_outlives_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = journal(folder.path());
+        for sequence in 1..=2 {
+            let report = PayloadId([u8::try_from(sequence).unwrap(); 32]);
+            let said = Entry::Said {
+                sequence,
+                report,
+                subject: "s".to_owned(),
+                envelope: vec![],
+            };
+            journal.commit(Timestamp(1), &[said]).unwrap();
+        }
+        assert_eq!(journal.waiting().unwrap().unwrap().sequence, 1);
+        journal
+            .commit(
+                Timestamp(1),
+                &[Entry::Sent { sequence: 1 }, Entry::Sent { sequence: 2 }],
+            )
+            .unwrap();
+        assert!(journal.waiting().unwrap().is_none());
+        assert_eq!(
+            journal.newest_report().unwrap(),
+            (2, Some(PayloadId([2; 32])))
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! Does as told, within its owner's limits.
+//!
+//! A command goes one way: [`Commands`](crate::bus::Commands) hand over bytes, [`Reader::open`](crate::trust::Reader::open)
+//! verifies them, the [gate] decides, the [journal] remembers, and only then [execute] runs the owner's script in a
+//! [keeper]. What is to be said goes to the journal's outbox first and to the bus when it can.
+
+mod config;
+mod execute;
+mod gate;
+mod isolation;
+mod journal;
+mod keeper;
+mod outbox;
+mod parameter;
+mod run;
+mod script;
+mod workspace;
+
+pub use config::{BuilderSettings, Mapping, SlaveConfig, SlaveConfigError, WorkspaceRule};
+pub use gate::{Admitted, Decision, Gate, Refusal, Situation};
+pub use journal::{Journal, JournalError};
+pub use keeper::{KeeperError, keep};
+pub use parameter::{Grammar, GrammarError, ParameterFault};
+pub use run::{RunError, Slave};
+pub use script::{ScriptFault, check_script};

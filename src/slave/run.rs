@@ -1,0 +1,558 @@
+//! The slave's loop: wait for a command or an end, decide, remember, run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::config::{Mapping, SlaveConfig};
+use super::execute::{Executor, Stop};
+use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
+use super::journal::{Decided, Entry, Journal, JournalError, OpenLog};
+use super::keeper;
+use super::outbox::{LogPlace, Voice};
+use super::script::{ScriptFault, digest_script};
+use crate::bus::{Bus, Parcel, Stream};
+use crate::model::{
+    Build, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Position, Presence,
+    ReportBody, Text, Timestamp,
+};
+use crate::trust::{KeyringError, Purpose, Reader, SecretKey, Verified, seal};
+use crate::wire::{Subjects, decode, encode};
+
+/// Why a slave cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its folder cannot be used.
+    #[error("cannot use the state folder {folder}")]
+    State {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another slave works in that folder.
+    #[error("another slave is running on the state folder {0}")]
+    AlreadyRunning(PathBuf),
+    /// Its memory fails; without it nothing may run.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The keyring on the bus is not that of the pinned farm.
+    #[error("the bus offers a keyring that is not acceptable; nothing was run")]
+    Keyring(#[from] KeyringError),
+}
+
+/// A slave, ready to run.
+pub struct Slave {
+    /// What its owner allows.
+    pub config: SlaveConfig,
+    /// The key that signs its reports.
+    pub key: SecretKey,
+    /// Its connection.
+    pub bus: Bus,
+    /// Which start of its process this is.
+    pub instance: InstanceId,
+    /// Our own binary, to be executed again as the keeper.
+    pub program: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+}
+
+struct Queued {
+    job: Admitted,
+    cancel: watch::Receiver<Option<Stop>>,
+}
+
+struct Running {
+    executor: Arc<Executor>,
+    voice: Arc<Voice>,
+    gate: Gate,
+    reader: Reader,
+    head: Option<Verified<Head>>,
+    queue: VecDeque<Queued>,
+    builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
+    cancels: BTreeMap<PayloadId, watch::Sender<Option<Stop>>>,
+    rejected: u64,
+    /// Held for as long as the slave runs.
+    _lock: File,
+}
+
+impl Slave {
+    /// Runs until `stop` completes: takes commands, decides, runs, reports.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if it may not begin or cannot go on.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let state_error = |source| RunError::State {
+            folder: self.config.state.clone(),
+            source,
+        };
+        fs::create_dir_all(self.config.state.join("jobs")).map_err(state_error)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.config.state.join("lock"))
+            .map_err(state_error)?;
+        if lock.try_lock().is_err() {
+            return Err(RunError::AlreadyRunning(self.config.state.clone()));
+        }
+        let journal = Arc::new(Mutex::new(Journal::open(
+            &self.config.state.join("journal.db"),
+        )?));
+        tokio::pin!(stop);
+        let reader = tokio::select! {
+            reader = learn_keyring(&self.config, &self.bus, &journal) => reader?,
+            () = &mut stop => return Ok(()),
+        };
+        let mut slave = self.begin(journal, reader, lock);
+        slave.recover().await?;
+        slave.attend(&mut stop).await
+    }
+
+    fn begin(self, journal: Arc<Mutex<Journal>>, reader: Reader, lock: File) -> Running {
+        let gate = Gate::new(self.config.clone(), self.key.id());
+        let voice = Arc::new(Voice {
+            key: self.key,
+            farm: self.config.farm,
+            slave: self.config.name.clone(),
+            instance: self.instance,
+            keyring: reader.keyring().position,
+            subjects: Subjects::new(&self.config.farm),
+            clock: self.clock,
+            journal,
+            news: Notify::new(),
+        });
+        let executor = Arc::new(Executor {
+            config: self.config,
+            voice: Arc::clone(&voice),
+            bus: self.bus,
+            program: self.program,
+        });
+        Running {
+            executor,
+            voice,
+            gate,
+            reader,
+            head: None,
+            queue: VecDeque::new(),
+            builds: JoinSet::new(),
+            cancels: BTreeMap::new(),
+            rejected: 0,
+            _lock: lock,
+        }
+    }
+}
+
+/// Gets keyring 0.0, from the journal or from the bus, and checks it against the pinned farm id.
+async fn learn_keyring(
+    config: &SlaveConfig,
+    bus: &Bus,
+    journal: &Mutex<Journal>,
+) -> Result<Reader, RunError> {
+    let lock = || {
+        journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    };
+    if let Some(bytes) = lock().memory("keyring")? {
+        return Ok(Reader::new(config.farm, &bytes)?);
+    }
+    let subject = bus.subjects().keyring(Position::default());
+    loop {
+        match bus.read_newest(Stream::Keyring, &subject).await {
+            Ok(Some(delivery)) => {
+                let reader = Reader::new(config.farm, &delivery.bytes)?;
+                lock().set_memory("keyring", &delivery.bytes)?;
+                return Ok(reader);
+            }
+            Ok(None) => tracing::info!("no keyring on the bus yet"),
+            Err(error) => tracing::info!(%error, "keyring not readable yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+impl Running {
+    /// Says `lost` for what was under way when the process before this one ended, and sends every line that it printed.
+    async fn recover(&mut self) -> Result<(), RunError> {
+        let state = self.executor.config.state.clone();
+        let state_error = |source| RunError::State {
+            folder: state.clone(),
+            source,
+        };
+        let open_builds = self.voice.journal().open_builds()?;
+        let open_logs = self.voice.journal().open_logs()?;
+        for log in &open_logs {
+            abandon(&log.folder).await.map_err(state_error)?;
+        }
+        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?;
+        for open in open_builds {
+            let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
+                continue;
+            };
+            tracing::warn!(build = %build.id(), "build lost");
+            let detail = Text::tidy("the slave stopped while the build was under way");
+            self.voice.say(
+                open.id,
+                &build,
+                ReportBody::Lost { detail },
+                vec![Entry::Ended(open.id)],
+            )?;
+        }
+        for log in open_logs {
+            let Ok(Command::Build(build)) = decode::<Command>(&log.payload) else {
+                continue;
+            };
+            let place = LogPlace {
+                id: log.id,
+                build: build.id(),
+                step: log.step,
+                folder: log.folder,
+                sent: log.sent,
+            };
+            // Nobody writes there any more, so the sender is dropped at once.
+            let (_, ended) = oneshot::channel();
+            let shipper = Arc::clone(&self.voice).ship_log(self.executor.bus.clone(), place, ended);
+            tokio::spawn(async move {
+                if let Err(error) = shipper.await {
+                    tracing::error!(%error, "log not sent");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn attend(
+        &mut self,
+        stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<(), RunError> {
+        let bus = self.executor.bus.clone();
+        let config = self.executor.config.clone();
+        let mut sending = tokio::spawn(Arc::clone(&self.voice).send_reports(bus.clone()));
+        let mut commands = bus.commands(&config.name);
+        let mut presence = tokio::time::interval(config.presence_period);
+        let mut head = tokio::time::interval(config.head_period);
+        tracing::info!(slave = %config.name, farm = %config.farm, "slave ready");
+        loop {
+            tokio::select! {
+                parcel = commands.next() => self.receive(parcel).await?,
+                Some(ended) = self.builds.join_next() => {
+                    if let Ok((id, result)) = ended {
+                        self.cancels.remove(&id);
+                        result?;
+                    }
+                    self.start_queued();
+                }
+                _ = presence.tick() => self.show_presence().await?,
+                _ = head.tick() => self.look_at_head().await?,
+                failed = &mut sending => {
+                    if let Ok(Err(error)) = failed {
+                        return Err(error.into());
+                    }
+                }
+                () = &mut *stop => break,
+            }
+        }
+        self.wind_down().await
+    }
+
+    /// Stops what runs, says so, and gives the bus a moment to take it.
+    async fn wind_down(&mut self) -> Result<(), RunError> {
+        tracing::info!(builds = self.builds.len(), "slave stopping");
+        for cancel in self.cancels.values() {
+            cancel.send_replace(Some(Stop::SlaveStops));
+        }
+        while self.builds.join_next().await.is_some() {}
+        let patience = async {
+            while !self.voice.all_sent()? {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        // Whatever is not sent by then is sent after the next start.
+        tokio::time::timeout(Duration::from_secs(2), patience)
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
+        let now = self.voice.now()?;
+        let opened = self
+            .reader
+            .open::<Command>(parcel.bytes(), Purpose::Admit { now });
+        match opened {
+            Ok(command) => {
+                if self.head_is_stale(now) {
+                    self.look_at_head().await?;
+                }
+                self.decide(command, &parcel, now)?;
+            }
+            // Nobody known said this, so nobody gets an answer: that would let strangers make the slave speak.
+            Err(error) => {
+                self.rejected += 1;
+                tracing::warn!(code = error.code(), %error, "message rejected");
+            }
+        }
+        parcel.acknowledge().await;
+        self.start_queued();
+        Ok(())
+    }
+
+    fn decide(
+        &mut self,
+        command: Verified<Command>,
+        parcel: &Parcel,
+        received: Timestamp,
+    ) -> Result<(), RunError> {
+        let id = command.id();
+        let body = command.body().clone();
+        let decided = self.voice.journal().decided(&id)?;
+        let situation = Situation {
+            now: received,
+            newest_head: self.head.as_ref().map(|head| head.body().time),
+            seen: matches!(decided, Some(Decided::Accepted | Decided::Refused)),
+            cancelled: decided == Some(Decided::Cancelled),
+            script: &look_at_script,
+        };
+        match self.gate.decide(command, &situation) {
+            Decision::Run(job) => self.accept(*job, received),
+            Decision::Cancel(cancel) => self.cancel(&cancel, received),
+            Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, parcel, received),
+            Decision::Replay => {
+                self.rejected += 1;
+                tracing::warn!(code = "E-REPLAY", command = %id.short(), "message rejected");
+                Ok(())
+            }
+        }
+    }
+
+    fn accept(&mut self, job: Admitted, received: Timestamp) -> Result<(), RunError> {
+        let id = job.id();
+        let build = job.build();
+        tracing::info!(build = %build.id(), command = %id.short(), "command accepted");
+        let entries = vec![
+            Entry::Decided {
+                id,
+                what: Decided::Accepted,
+                forget_after: forget_after(build, received),
+            },
+            Entry::Build {
+                id,
+                builder: build.builder.clone(),
+                number: build.number,
+                payload: encode(&Command::Build(build.clone())),
+            },
+        ];
+        self.voice
+            .say(id, build, ReportBody::Accepted { received }, entries)?;
+        let (sender, cancel) = watch::channel(None);
+        self.cancels.insert(id, sender);
+        self.queue.push_back(Queued { job, cancel });
+        Ok(())
+    }
+
+    fn refuse(
+        &self,
+        id: PayloadId,
+        command: &Command,
+        refusal: &Refusal,
+        parcel: &Parcel,
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
+        let Command::Build(build) = command else {
+            return Ok(());
+        };
+        let forget_after = forget_after(build, now);
+        let decided = Entry::Decided {
+            id,
+            what: Decided::Refused,
+            forget_after,
+        };
+        // The report goes out under a builder of ours: the command's own, or the one in whose name it reached us.
+        let served = |name: &str| {
+            self.executor
+                .config
+                .builders
+                .keys()
+                .find(|builder| builder.as_str() == name)
+        };
+        let addressed = parcel.subject().rsplit('.').next().unwrap_or_default();
+        let Some(builder) = served(build.builder.as_str()).or_else(|| served(addressed)) else {
+            self.voice.journal().commit(now, &[decided])?;
+            return Ok(());
+        };
+        let mut about = build.clone();
+        about.builder = builder.clone();
+        let body = ReportBody::Refused {
+            code: Text::tidy(refusal.code()),
+            detail: Text::tidy(&refusal.to_string()),
+        };
+        self.voice.say(id, &about, body, vec![decided])?;
+        Ok(())
+    }
+
+    fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
+        tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
+        if let Some(sender) = self.cancels.get(&cancel.target) {
+            sender.send_replace(Some(Stop::Cancelled));
+            return Ok(());
+        }
+        if self.voice.journal().decided(&cancel.target)?.is_none() {
+            let forget_after = now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW);
+            let entry = Entry::Decided {
+                id: cancel.target,
+                what: Decided::Cancelled,
+                forget_after,
+            };
+            self.voice.journal().commit(now, &[entry])?;
+        }
+        Ok(())
+    }
+
+    fn start_queued(&mut self) {
+        while self.builds.len() < self.executor.config.parallel_builds {
+            let Some(Queued { job, cancel }) = self.queue.pop_front() else {
+                return;
+            };
+            let executor = Arc::clone(&self.executor);
+            let id = job.id();
+            self.builds
+                .spawn(async move { (id, executor.execute(job, cancel).await) });
+        }
+    }
+
+    fn head_is_stale(&self, now: Timestamp) -> bool {
+        let max_age = self.executor.config.max_head_age;
+        self.head
+            .as_ref()
+            .is_none_or(|head| now.since(head.body().time) > max_age)
+    }
+
+    async fn look_at_head(&mut self) -> Result<(), RunError> {
+        let subject = self.executor.bus.subjects().head();
+        let newest = match self.executor.bus.read_newest(Stream::Head, &subject).await {
+            Ok(newest) => newest,
+            Err(error) => {
+                tracing::debug!(%error, "head not readable now");
+                return Ok(());
+            }
+        };
+        let now = self.voice.now()?;
+        let Some(delivery) = newest else {
+            return Ok(());
+        };
+        match self
+            .reader
+            .open::<Head>(&delivery.bytes, Purpose::Admit { now })
+        {
+            // From beyond the clock skew it would keep a slave content for too long.
+            Ok(head) if head.body().time > now.after(Build::CLOCK_SKEW) => {
+                tracing::warn!(code = "E-CLOCK", time = %head.body().time, "head rejected");
+            }
+            Ok(head) => {
+                if self
+                    .head
+                    .as_ref()
+                    .is_none_or(|held| held.body().time < head.body().time)
+                {
+                    self.head = Some(head);
+                }
+            }
+            Err(error) => tracing::warn!(code = error.code(), %error, "head rejected"),
+        }
+        Ok(())
+    }
+
+    async fn show_presence(&self) -> Result<(), RunError> {
+        let (sequence, newest) = self.voice.journal().newest_report()?;
+        let numbers = self.voice.journal().numbers()?;
+        let builders = numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some((name.parse().ok()?, number)))
+            .collect();
+        let presence = Presence {
+            farm: self.voice.farm,
+            slave: self.voice.slave.clone(),
+            instance: self.voice.instance,
+            issued: (self.voice.clock)(),
+            sequence,
+            newest,
+            builders,
+            keyring: self.voice.keyring,
+            load: load_average(),
+            paused_until: None,
+            rejected: self.rejected,
+        };
+        let sealed = seal(&self.voice.key, &self.voice.farm, &presence);
+        let bus = &self.executor.bus;
+        // While the bus is away the client's queue could fill and block; the next sign of life is soon enough.
+        if bus.is_connected() {
+            let subject = bus.subjects().presence(&self.voice.slave);
+            if let Err(error) = bus.publish_unconfirmed(subject, sealed.bytes).await {
+                tracing::debug!(%error, "presence not sent");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the keeper that may still be at work in a job's folder, and makes sure that none ever runs it again.
+async fn abandon(folder: &std::path::Path) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    keeper::request_stop(folder)?;
+    // A keeper ends its script within its grace time whatever the script does.
+    while !keeper::try_abandon(folder)? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Removes job folders that no log is waited for from: their keeper was never started, or all is sent.
+fn remove_forgotten(jobs: &std::path::Path, open_logs: &[OpenLog]) -> io::Result<()> {
+    for entry in fs::read_dir(jobs)? {
+        let folder = entry?.path();
+        if open_logs.iter().all(|log| log.folder != folder) {
+            fs::remove_dir_all(folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Until the command has expired by any honest clock; never for longer than a command may be acceptable.
+fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
+    let longest = now.after(Build::MAX_ACCEPT_WINDOW);
+    build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
+}
+
+/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
+fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
+    digest_script(&mapping.script).map_err(|fault| {
+        tracing::warn!(%fault, "script not safe");
+        match fault {
+            ScriptFault::Unreadable { .. } => "it cannot be read",
+            ScriptFault::NotAFile(_) => "it is not a regular file",
+            ScriptFault::NotExecutable(_) => "it is not executable",
+            ScriptFault::SetUid(_) => "it is setuid or setgid",
+            ScriptFault::Owner { .. } => "it, or a folder above it, belongs to another user",
+            ScriptFault::Writable { .. } => "it, or a folder above it, is writable by others",
+        }
+    })
+}
+
+/// One-minute load average in hundredths, as Linux gives it; 0 where it does not.
+fn load_average() -> u32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next().unwrap_or_default();
+    first.replace('.', "").parse().unwrap_or(0)
+}
