@@ -1,3 +1,7 @@
-//! The `pybots` program.
+//! The `pybots` program. Everything is in the library; see [`pybots`] for the map.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pybots::cli::main()
+}

@@ -46,9 +46,8 @@ mod linux {
             for child in children() {
                 let _ = kill(child, Signal::SIGKILL);
             }
-            match waitpid(None, None) {
-                Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => {}
+            if waitpid(None, None) == Err(Errno::ECHILD) {
+                return;
             }
         }
     }

@@ -1,0 +1,127 @@
+//! Files that commands read and write: configurations, keys, and where they lie by default.
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use zeroize::Zeroizing;
+
+use super::exit::Failure;
+use crate::bus::Login;
+use crate::trust::{KeyFileError, SecretKey, check_private_mode};
+
+/// Reads a configuration and makes sense of it; relative paths in it start from its own folder.
+pub(super) fn configuration<T, E>(
+    path: &Path,
+    parse: impl FnOnce(&str, &Path) -> Result<T, E>,
+) -> Result<(T, String), Failure>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let not_done = "Nothing was started.";
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(|error| Failure::configuration(error).advice(not_done))?;
+    let path = fs::canonicalize(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let config = parse(&text, folder)
+        .with_context(|| path.display().to_string())
+        .map_err(|error| Failure::configuration(error).advice(not_done))?;
+    Ok((config, text))
+}
+
+/// Reads a private key.
+pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
+    SecretKey::load(path)
+        .map_err(|error| Failure::configuration(error).advice("Nothing was started."))
+}
+
+/// Reads the seed of a bus login, and its nkey.
+pub(super) fn bus_seed(path: &Path) -> Result<(Zeroizing<String>, String), Failure> {
+    let failed =
+        |error: anyhow::Error| Failure::configuration(error).advice("Nothing was started.");
+    check_private_mode(path).map_err(|error| failed(error.into()))?;
+    let seed = fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(failed)?;
+    let nkey = Login::nkey_of_seed(&seed)
+        .with_context(|| {
+            format!(
+                "{} does not hold the seed of a user's nkey (SU…)",
+                path.display()
+            )
+        })
+        .map_err(failed)?;
+    Ok((seed, nkey))
+}
+
+/// Makes the seed of a bus login, mode 0600, unless it is there; returns its nkey.
+pub(super) fn make_bus_seed(path: &Path) -> Result<String, Failure> {
+    if !path.exists() {
+        let seed = Login::generate_seed()?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("cannot make {}", path.display()))
+            .map_err(Failure::configuration)?;
+        file.write_all(seed.as_bytes())?;
+        file.sync_all()?;
+    }
+    bus_seed(path).map(|(_, nkey)| nkey)
+}
+
+/// Makes a signing or report key unless it is there.
+pub(super) fn make_secret_key(path: &Path) -> Result<SecretKey, Failure> {
+    if path.exists() {
+        return secret_key(path);
+    }
+    let key = SecretKey::generate()?;
+    key.store(path)
+        .map_err(|error: KeyFileError| Failure::configuration(error))?;
+    Ok(key)
+}
+
+/// Writes a file in one step: whoever reads it finds the old text or the new one.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let draft = path.with_extension("new");
+    fs::write(&draft, text)
+        .and_then(|()| fs::rename(&draft, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+        .map_err(Failure::configuration)
+}
+
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home));
+    Some(set.or_else(home)?.join("pybots"))
+}
+
+/// The user's folder for what a program keeps (XDG base directories).
+pub(super) fn state_folder() -> Option<PathBuf> {
+    user_folder("XDG_STATE_HOME", ".local/state")
+}
+
+/// The user's folder for what a program can get again.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    user_folder("XDG_CACHE_HOME", ".cache")
+}
+
+/// A variable of the environment, for values that are no secret.
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Our own program, to be executed again.
+pub(super) fn program() -> Result<PathBuf, Failure> {
+    env::current_exe()
+        .context("cannot find our own program")
+        .map_err(Failure::error)
+}

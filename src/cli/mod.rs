@@ -1,0 +1,122 @@
+//! Assembles the parts into a program: the only reader of arguments, environment and clock, and the only one that prints.
+
+mod build;
+mod clock;
+mod exit;
+mod farm_file;
+mod files;
+mod keys;
+mod logging;
+mod master;
+mod slave;
+mod status;
+mod supervise;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+use exit::Failure;
+
+/// A community build farm: volunteers' machines test projects against every check-in to Python trunk.
+#[derive(Debug, Parser)]
+#[command(name = "pybots", version, max_term_width = 100, after_help = exit::HELP)]
+struct Arguments {
+    /// How to write what a long-running process logs (on standard error).
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    log_format: logging::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole farm on this machine: bus, master, slave, a sample trunk and two projects.
+    Up(up::Arguments),
+    /// See how things stand: the board, or the reports as they come.
+    Status(status::Arguments),
+    /// Look at one build: its steps, its log.
+    #[command(subcommand)]
+    Build(build::Command),
+    /// Lend this machine to a farm, within limits that are yours.
+    #[command(subcommand)]
+    Slave(slave::Command),
+    /// Run a farm.
+    #[command(subcommand)]
+    Master(master::Command),
+    /// Make and look at the farm's keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Do one prepared job; what a slave starts for each step.
+    #[command(hide = true)]
+    Keeper {
+        /// The job's folder.
+        folder: PathBuf,
+    },
+    /// Run a program for as long as standard input stays open; what `up` starts its processes with.
+    #[command(hide = true)]
+    Supervise(supervise::Arguments),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        // No runtime for these two: they are as small as they can be, and there is one of them per running step.
+        Command::Keeper { folder } => crate::slave::keep(&folder, clock::now)
+            .map(|()| Exit::Ok)
+            .map_err(Failure::error),
+        Command::Supervise(arguments) => supervise::run(&arguments),
+        Command::Keys(command) => keys::run(command),
+        Command::Up(command) => on_runtime(up::run(command)),
+        Command::Status(command) => on_runtime(status::run(command)),
+        Command::Build(command) => on_runtime(build::run(command)),
+        Command::Slave(command) => {
+            logging::start(arguments.log_format);
+            on_runtime(slave::run(command))
+        }
+        Command::Master(command) => {
+            logging::start(arguments.log_format);
+            on_runtime(master::run(command))
+        }
+    }
+}
+
+/// One thread: a slave shall weigh little, and nothing here computes for long.
+fn on_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::error)?
+        .block_on(work)
+}
+
+/// Completes when somebody wants the process to stop: Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

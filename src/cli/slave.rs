@@ -1,0 +1,238 @@
+//! `pybots slave`: lend this machine to a farm.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::exit::{Exit, Failure, say};
+use super::{clock, files, stop_signal};
+use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
+use crate::master::Application;
+use crate::model::{BuilderName, FarmId, InstanceId, SlaveName, Text};
+use crate::slave::{RunError, Slave, SlaveConfig, check_script};
+use crate::trust::SecretKey;
+use crate::wire::Subjects;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make this slave's two keys and a slave.toml to fill in; print the line for the operator.
+    Init(Init),
+    /// Check slave.toml, the keys and every mapped script, without starting anything.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "slave.toml")]
+        config: PathBuf,
+    },
+    /// Take commands and run the mapped scripts until Ctrl-C.
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "slave.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// The slave's name.
+    #[arg(long)]
+    name: SlaveName,
+    /// The id of the farm to join. Compare it with a second source: it is all that this slave will trust.
+    #[arg(long, value_name = "FARM-ID")]
+    farm: FarmId,
+    /// Where the farm's bus is.
+    #[arg(long, value_name = "ADDRESS")]
+    bus: BusAddress,
+    /// A builder that this slave serves; may be given several times.
+    #[arg(long = "builder", value_name = "NAME", required = true)]
+    builders: Vec<BuilderName>,
+    /// Where to put slave.toml and the keys.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(init) => {
+            let application = init.run()?;
+            say!(
+                "  ok  two keys in {}: the private halves stay here (mode 0600)",
+                init.dir.join("state").display()
+            );
+            say!(
+                "  ok  {}: map your scripts there; until then nothing can run",
+                init.dir.join("slave.toml").display()
+            );
+            say!("  Send this line to the operator. It is public:");
+            writeln!(anstream::stdout(), "{application}")?;
+            Ok(Exit::Ok)
+        }
+        Command::Check { config } => check(&config),
+        Command::Run { config } => serve(&config).await,
+    }
+}
+
+impl Init {
+    fn run(&self) -> Result<Application, Failure> {
+        let path = self.dir.join("slave.toml");
+        if path.exists() {
+            let message = format!("{} is there already; nothing was changed", path.display());
+            return Err(Failure::message(Exit::Configuration, message)
+                .advice("Edit it, or choose another folder with --dir."));
+        }
+        let environment = files::variable("PATH").unwrap_or_else(|| "/usr/bin:/bin".to_owned());
+        let text = template(
+            &self.name,
+            &self.farm,
+            &self.bus,
+            &self.builders,
+            &environment,
+        );
+        initialise(&self.dir, &text)
+    }
+}
+
+/// Makes a slave's folder with its two keys and `text` as its slave.toml.
+pub(super) fn initialise(folder: &Path, text: &str) -> Result<Application, Failure> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
+        .map_err(Failure::configuration)?;
+    let path = folder.join("slave.toml");
+    files::write(&path, text)?;
+    let (config, _) = files::configuration(&path, SlaveConfig::parse)?;
+    fs::create_dir_all(&config.state)?;
+    let key = files::make_secret_key(&config.report_key())?;
+    let nkey = files::make_bus_seed(&config.bus_key())?;
+    Ok(application(&config, &key, nkey))
+}
+
+fn application(config: &SlaveConfig, key: &SecretKey, nkey: String) -> Application {
+    Application {
+        slave: config.name.clone(),
+        report_key: key.public(),
+        nkey,
+        builders: config.builders.keys().cloned().collect(),
+        platform: Text::tidy(&format!(
+            "{}-{}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        )),
+    }
+}
+
+fn template(
+    name: &SlaveName,
+    farm: &FarmId,
+    bus: &BusAddress,
+    builders: &[BuilderName],
+    path: &str,
+) -> String {
+    let builders: Vec<String> = builders
+        .iter()
+        .map(|builder| {
+            format!(
+                "[builders.{builder}]
+workspace = \"fresh\"
+"
+            )
+        })
+        .collect();
+    let builders = builders.join(
+        "
+",
+    );
+    let path = toml::Value::String(path.to_owned());
+    format!(
+        r#"name = "{name}"
+farm = "{farm}"
+bus = "{bus}"
+state = "state"
+
+{builders}
+# The whole environment of your scripts, besides PYBOTS_*.
+[environment]
+PATH = {path}
+
+# Nothing can run until you map a command id to a script of yours:
+# [commands.test-foo]
+# script = "scripts/test-foo.sh"
+# timeout-minutes = 60
+# parameters.version = {{ type = "word" }}
+"#
+    )
+}
+
+/// A slave's configuration and keys, all checked.
+struct Checked {
+    config: SlaveConfig,
+    key: SecretKey,
+    seed: zeroize::Zeroizing<String>,
+}
+
+fn load(path: &Path) -> Result<Checked, Failure> {
+    let (config, _) = files::configuration(path, SlaveConfig::parse)?;
+    let key = files::secret_key(&config.report_key())?;
+    let (seed, nkey) = files::bus_seed(&config.bus_key())?;
+    // The broker chooses what the bus key signs at login, so it must never be the key that signs reports.
+    if bus_public_key(&nkey) == Some(key.public()) {
+        let message = "the report key and the bus key are one key; nothing was started";
+        return Err(Failure::message(Exit::Configuration, message)
+            .advice("Make the slave's keys again with pybots slave init."));
+    }
+    for (id, mapping) in &config.commands {
+        check_script(&mapping.script)
+            .with_context(|| format!("{}: commands.{id}.script", path.display()))
+            .map_err(|error| Failure::configuration(error).advice("Nothing was started."))?;
+    }
+    Ok(Checked { config, key, seed })
+}
+
+fn check(path: &Path) -> Result<Exit, Failure> {
+    let Checked { config, .. } = load(path)?;
+    let mut out = anstream::stdout();
+    writeln!(out, "ok  slave {} of farm {}", config.name, config.farm)?;
+    writeln!(out, "ok  keys are private and distinct")?;
+    for (id, mapping) in &config.commands {
+        writeln!(out, "ok  {id} runs {}", mapping.script.display())?;
+    }
+    if config.commands.is_empty() {
+        writeln!(out, "--  no command is mapped, so nothing can run here")?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn serve(path: &Path) -> Result<Exit, Failure> {
+    let Checked { config, key, seed } = load(path)?;
+    let login = Login::Key {
+        name: config.name.to_string(),
+        seed,
+    };
+    let bus = Bus::connect(
+        &config.bus,
+        login,
+        Subjects::new(&config.farm),
+        Patience::Endless,
+    )
+    .await?;
+    let slave = Slave {
+        config,
+        key,
+        bus,
+        instance: instance()?,
+        program: files::program()?,
+        clock: clock::now,
+    };
+    match slave.run(stop_signal()).await {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
+        Err(error) => Err(Failure::error(error)),
+    }
+}
+
+/// A random name for this start of the process.
+pub(super) fn instance() -> Result<InstanceId, Failure> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+    Ok(InstanceId(id))
+}

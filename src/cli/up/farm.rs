@@ -1,0 +1,181 @@
+//! The farm's folder: keys, configurations and scripts of a farm that runs on one machine.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::trunk::Sample;
+use crate::bus::{Access, BusAddress, ServerConfig, User, server_config};
+use crate::cli::exit::Failure;
+use crate::cli::farm_file::{FarmFile, Viewer};
+use crate::cli::{files, keys, slave};
+use crate::master::Application;
+use crate::model::{FarmId, FarmName};
+use crate::wire::Subjects;
+
+const SCRIPTS: [(&str, &str); 5] = [
+    ("checkout.sh", include_str!("../../../deploy/sample/scripts/checkout.sh")),
+    ("update-trunk.sh", include_str!("../../../deploy/sample/scripts/update-trunk.sh")),
+    ("build-trunk.sh", include_str!("../../../deploy/sample/scripts/build-trunk.sh")),
+    ("test-foo.sh", include_str!("../../../deploy/sample/scripts/test-foo.sh")),
+    ("test-bar.sh", include_str!("../../../deploy/sample/scripts/test-bar.sh")),
+];
+const REPOSITORIES: &str = include_str!("../../../deploy/sample/scripts/repositories");
+
+/// A farm in one folder.
+pub(super) struct Farm {
+    pub(super) folder: PathBuf,
+    pub(super) file: FarmFile,
+    pub(super) application: Application,
+}
+
+impl Farm {
+    /// Opens the farm in `folder`, or makes one there.
+    pub(super) fn open(folder: &Path, sample: &Sample) -> Result<Self, Failure> {
+        let place = |name: &str| folder.join(name);
+        for name in ["bus", "master", "slave/scripts", "logs"] {
+            fs::create_dir_all(place(name))
+                .with_context(|| format!("cannot make the folder {}", place(name).display()))
+                .map_err(Failure::configuration)?;
+        }
+        let farm = farm_id(folder)?;
+        let port = free_port()?;
+        let bus: BusAddress = format!("nats://127.0.0.1:{port}").parse().map_err(Failure::error)?;
+        let master_nkey = files::make_bus_seed(&place("master/bus.nk"))?;
+        write_scripts(&place("slave/scripts"), sample)?;
+        let application = slave::initialise(&place("slave"), &slave_toml(&farm, &bus))?;
+        files::write(&place("master/master.toml"), &master_toml(&farm, &bus, sample))?;
+        let viewer = Viewer::default();
+        let users = [
+            User::Key { nkey: master_nkey, access: Access::Master },
+            User::Key { nkey: application.nkey.clone(), access: Access::Slave(application.slave.clone()) },
+            User::Viewer { user: viewer.user.clone(), password: viewer.password.clone() },
+        ];
+        let store = place("bus/store");
+        let config = ServerConfig { port, store: &store, users: &users };
+        files::write(&place("bus/nats-server.conf"), &server_config(&Subjects::new(&farm), &config))?;
+        let file = FarmFile { farm, bus, viewer };
+        files::write(&place("farm.toml"), &file.to_text()?)?;
+        Ok(Self { folder: folder.to_owned(), file, application })
+    }
+}
+
+/// The farm's id, written down beside its keys when they were made.
+fn farm_id(folder: &Path) -> Result<FarmId, Failure> {
+    let record = folder.join("keys/farm-id");
+    if let Ok(text) = fs::read_to_string(&record) {
+        return text
+            .trim()
+            .parse()
+            .with_context(|| format!("{} holds no farm id", record.display()))
+            .map_err(Failure::configuration);
+    }
+    let name: FarmName = "sample".parse().map_err(Failure::error)?;
+    let made = keys::init(&name, &folder.join("keys"), 90)?;
+    files::write(&record, &format!("{}\n", made.farm))?;
+    Ok(made.farm)
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn write_scripts(folder: &Path, sample: &Sample) -> Result<(), Failure> {
+    let put = |name: &str, text: &str| -> std::io::Result<()> {
+        let path = folder.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+    };
+    for (name, text) in SCRIPTS {
+        put(name, text)?;
+    }
+    let quoted = |name: &str| format!("'{}'", sample.place(name).to_string_lossy().replace('\'', "'\\''"));
+    let repositories = REPOSITORIES
+        .replace("@PYTHON_URL@", &quoted("trunk"))
+        .replace("@FOO_URL@", &quoted("foo"))
+        .replace("@BAR_URL@", &quoted("bar"));
+    put("repositories", &repositories)?;
+    Ok(())
+}
+
+fn slave_toml(farm: &FarmId, bus: &BusAddress) -> String {
+    let variable = |name: &str, default: &str| {
+        toml::Value::String(files::variable(name).unwrap_or_else(|| default.to_owned())).to_string()
+    };
+    format!(
+        r#"# Written anew by `pybots up`.
+name = "sample-slave"
+farm = "{farm}"
+bus = "{bus}"
+state = "state"
+
+[builders.foo-sample]
+[builders.bar-sample]
+
+[limits]
+parallel-builds = 2
+
+[periods]
+presence-seconds = 5
+
+[environment]
+PATH = {path}
+HOME = {home}
+
+[commands.update-trunk]
+script = "scripts/update-trunk.sh"
+[commands.build-trunk]
+script = "scripts/build-trunk.sh"
+[commands.test-foo]
+script = "scripts/test-foo.sh"
+[commands.test-bar]
+script = "scripts/test-bar.sh"
+"#,
+        path = variable("PATH", "/usr/bin:/bin"),
+        home = variable("HOME", "/nonexistent"),
+    )
+}
+
+fn master_toml(farm: &FarmId, bus: &BusAddress, sample: &Sample) -> String {
+    let url = |name: &str| toml::Value::String(sample.place(name).to_string_lossy().into_owned()).to_string();
+    let mut text = format!(
+        r#"# Written anew by `pybots up`.
+farm = "{farm}"
+bus = "{bus}"
+keyring = "../keys/sample.keyring"
+signing-key = "../keys/signing.key"
+bus-key = "bus.nk"
+state = "state"
+"#
+    );
+    for (repository, place) in [("python", "trunk"), ("foo", "foo"), ("bar", "bar")] {
+        text += &format!(
+            r#"
+[repositories.{repository}]
+url = {url}
+branches = ["main"]
+poll-seconds = 1
+"#,
+            url = url(place)
+        );
+    }
+    for project in ["foo", "bar"] {
+        text += &format!(
+            r#"
+[builders.{project}-sample]
+slave = "sample-slave"
+project = "{project}"
+sources = {{ python = "main", {project} = "main" }}
+steps = [
+    {{ command = "update-trunk", timeout-minutes = 1 }},
+    {{ command = "build-trunk", timeout-minutes = 1 }},
+    {{ command = "test-{project}", timeout-minutes = 1 }},
+]
+"#
+        );
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! The farm's processes, each under a supervisor that ends it when we are gone.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context as _;
+use tokio::process::{Child, Command};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::files;
+
+/// A process of the farm.
+pub(super) struct Process {
+    name: &'static str,
+    log: PathBuf,
+    supervisor: Child,
+}
+
+impl Process {
+    /// Starts `program` and writes what it says to `<logs>/<name>.log`.
+    pub(super) fn start(
+        name: &'static str,
+        program: &Path,
+        arguments: &[&str],
+        logs: &Path,
+    ) -> Result<Self, Failure> {
+        let log = logs.join(format!("{name}.log"));
+        let start = || -> anyhow::Result<Child> {
+            let output = File::options().create(true).append(true).open(&log)?;
+            let child = Command::new(files::program().map_err(|_| anyhow::anyhow!("own program not found"))?)
+                .arg("supervise")
+                .arg("--")
+                .arg(program)
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(output.try_clone()?)
+                .stderr(output)
+                // A Ctrl-C at the terminal is for us; we then end the processes in order.
+                .process_group(0)
+                .spawn()?;
+            Ok(child)
+        };
+        let supervisor = start().with_context(|| format!("cannot start {name}")).map_err(Failure::error)?;
+        Ok(Self { name, log, supervisor })
+    }
+
+    /// Waits until the process ends by itself, which it should not.
+    pub(super) async fn died(&mut self) -> Failure {
+        let _ = self.supervisor.wait().await;
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
+        Failure::message(Exit::Error, format!("{} ended by itself; its last words: {last}", self.name))
+            .advice(format!("All of them are in {}.", self.log.display()))
+    }
+
+    /// Asks the process to end and waits until it has.
+    pub(super) async fn stop(mut self) {
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait().await;
+    }
+}

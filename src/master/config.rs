@@ -1,0 +1,405 @@
+//! `master.toml`: what is watched, and which builder builds what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::watch::RemoteUrl;
+use crate::bus::BusAddress;
+use crate::model::{
+    Branch, BuilderName, CommandId, Digest, FarmId, FileFault, Head, ParameterName, ProjectName,
+    RepositoryName, SlaveName, Step, Text,
+};
+
+/// The file, word for word.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MasterFile {
+    farm: FarmId,
+    bus: BusAddress,
+    keyring: PathBuf,
+    signing_key: PathBuf,
+    bus_key: PathBuf,
+    state: PathBuf,
+    #[serde(default)]
+    periods: PeriodsFile,
+    repositories: BTreeMap<RepositoryName, RepositoryFile>,
+    builders: BTreeMap<BuilderName, BuilderFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct PeriodsFile {
+    head_seconds: u64,
+}
+
+impl Default for PeriodsFile {
+    fn default() -> Self {
+        Self {
+            head_seconds: Head::PERIOD.as_secs(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RepositoryFile {
+    url: RemoteUrl,
+    branches: Vec<Branch>,
+    #[serde(default = "default_poll_seconds")]
+    poll_seconds: u64,
+    #[serde(default = "default_patience_seconds")]
+    patience_seconds: u64,
+}
+
+fn default_poll_seconds() -> u64 {
+    60
+}
+
+/// Enough for the first fetch of every commit of a large repository; a remote that hangs holds up nobody else.
+fn default_patience_seconds() -> u64 {
+    600
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct BuilderFile {
+    slave: SlaveName,
+    project: ProjectName,
+    sources: BTreeMap<RepositoryName, Branch>,
+    #[serde(default = "default_accept_minutes")]
+    accept_minutes: u64,
+    steps: Vec<StepFile>,
+}
+
+fn default_accept_minutes() -> u64 {
+    60
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StepFile {
+    command: CommandId,
+    #[serde(default)]
+    parameters: BTreeMap<ParameterName, Text>,
+    #[serde(default = "default_timeout_minutes")]
+    timeout_minutes: u64,
+    #[serde(default = "yes")]
+    halt_on_failure: bool,
+    #[serde(default)]
+    warn_only: bool,
+    #[serde(default)]
+    always_run: bool,
+    script: Option<Digest>,
+}
+
+fn default_timeout_minutes() -> u64 {
+    60
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a master leads, ready to act on.
+#[derive(Clone, Debug)]
+pub struct MasterConfig {
+    /// The farm.
+    pub farm: FarmId,
+    /// Where the bus is.
+    pub bus: BusAddress,
+    /// The file of the keyring in force.
+    pub keyring: PathBuf,
+    /// The file of the signing key.
+    pub signing_key: PathBuf,
+    /// The file of the bus login's seed.
+    pub bus_key: PathBuf,
+    /// Folder of the mirrors; may be deleted at any time.
+    pub state: PathBuf,
+    /// Time between two heads.
+    pub head_period: Duration,
+    /// What is watched.
+    pub repositories: BTreeMap<RepositoryName, Repository>,
+    /// Who builds what.
+    pub builders: BTreeMap<BuilderName, Builder>,
+}
+
+/// A watched repository.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// Which branches are watched.
+    pub branches: Vec<Branch>,
+    /// Time between two looks.
+    pub poll_period: Duration,
+    /// Longest that one look may take.
+    pub patience: Duration,
+}
+
+/// A recipe on one slave.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Builder {
+    /// The slave.
+    pub slave: SlaveName,
+    /// Whose tests.
+    pub project: ProjectName,
+    /// What is checked out; a move of any of them wants a build.
+    pub sources: BTreeMap<RepositoryName, Branch>,
+    /// How long a command stays acceptable.
+    pub accept_window: Duration,
+    /// What is run.
+    pub steps: Vec<Step>,
+}
+
+/// Why a `master.toml` cannot be acted on.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterConfigError {
+    /// Not TOML, an unknown key, a wrong type, or a value outside its grammar.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// Something that must hold at least one.
+    #[error("{0}: at least one is needed")]
+    Empty(String),
+    /// A time or period that must not be zero, or that is too long.
+    #[error("{field}: must lie between 1 and {max}")]
+    Range {
+        /// Which key.
+        field: String,
+        /// The greatest value allowed.
+        max: u64,
+    },
+    /// A builder wants what nobody watches.
+    #[error(
+        "builders.{builder}.sources.{repository}: there is no branch {branch} in [repositories.{repository}]"
+    )]
+    UnknownSource {
+        /// Whose.
+        builder: BuilderName,
+        /// Which repository.
+        repository: RepositoryName,
+        /// Which branch.
+        branch: Branch,
+    },
+}
+
+impl MasterConfig {
+    /// Reads `text`; relative paths in it start from `folder`, the folder of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`MasterConfigError`], the first that applies.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, MasterConfigError> {
+        let file: MasterFile =
+            toml::from_str(text).map_err(|error| FileFault::toml(text, &error))?;
+        let repositories = file
+            .repositories
+            .into_iter()
+            .map(|(name, repository)| {
+                let place = format!("repositories.{name}");
+                Ok((name, read_repository(&place, repository)?))
+            })
+            .collect::<Result<BTreeMap<_, _>, MasterConfigError>>()?;
+        let builders = file
+            .builders
+            .into_iter()
+            .map(|(name, builder)| {
+                let builder = read_builder(&name, builder, &repositories)?;
+                Ok((name, builder))
+            })
+            .collect::<Result<_, MasterConfigError>>()?;
+        Ok(Self {
+            farm: file.farm,
+            bus: file.bus,
+            keyring: folder.join(file.keyring),
+            signing_key: folder.join(file.signing_key),
+            bus_key: folder.join(file.bus_key),
+            state: folder.join(file.state),
+            head_period: within("periods.head-seconds", file.periods.head_seconds, 86_400, 1)?,
+            repositories,
+            builders,
+        })
+    }
+}
+
+fn within(
+    field: &str,
+    value: u64,
+    max: u64,
+    unit_seconds: u64,
+) -> Result<Duration, MasterConfigError> {
+    if (1..=max).contains(&value) {
+        Ok(Duration::from_secs(value * unit_seconds))
+    } else {
+        Err(MasterConfigError::Range {
+            field: field.to_owned(),
+            max,
+        })
+    }
+}
+
+fn read_repository(place: &str, file: RepositoryFile) -> Result<Repository, MasterConfigError> {
+    if file.branches.is_empty() {
+        return Err(MasterConfigError::Empty(format!("{place}.branches")));
+    }
+    let branches: BTreeSet<Branch> = file.branches.into_iter().collect();
+    Ok(Repository {
+        url: file.url,
+        branches: branches.into_iter().collect(),
+        poll_period: within(
+            &format!("{place}.poll-seconds"),
+            file.poll_seconds,
+            86_400,
+            1,
+        )?,
+        patience: within(
+            &format!("{place}.patience-seconds"),
+            file.patience_seconds,
+            3600,
+            1,
+        )?,
+    })
+}
+
+fn read_builder(
+    name: &BuilderName,
+    file: BuilderFile,
+    repositories: &BTreeMap<RepositoryName, Repository>,
+) -> Result<Builder, MasterConfigError> {
+    let place = format!("builders.{name}");
+    if file.sources.is_empty() {
+        return Err(MasterConfigError::Empty(format!("{place}.sources")));
+    }
+    if file.steps.is_empty() {
+        return Err(MasterConfigError::Empty(format!("{place}.steps")));
+    }
+    for (repository, branch) in &file.sources {
+        if !repositories
+            .get(repository)
+            .is_some_and(|known| known.branches.contains(branch))
+        {
+            return Err(MasterConfigError::UnknownSource {
+                builder: name.clone(),
+                repository: repository.clone(),
+                branch: branch.clone(),
+            });
+        }
+    }
+    let steps = file
+        .steps
+        .into_iter()
+        .enumerate()
+        .map(|(number, step)| {
+            let field = format!("{place}.steps[{number}].timeout-minutes");
+            Ok(Step {
+                command: step.command,
+                parameters: step.parameters,
+                timeout: within(&field, step.timeout_minutes, 7 * 24 * 60, 60)?,
+                halt_on_failure: step.halt_on_failure,
+                warn_only: step.warn_only,
+                always_run: step.always_run,
+                script: step.script,
+            })
+        })
+        .collect::<Result<_, MasterConfigError>>()?;
+    let accept_window = within(
+        &format!("{place}.accept-minutes"),
+        file.accept_minutes,
+        7 * 24 * 60,
+        60,
+    )?;
+    Ok(Builder {
+        slave: file.slave,
+        project: file.project,
+        sources: file.sources,
+        accept_window,
+        steps,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+bus = "nats://127.0.0.1:4222"
+keyring = "farm.keyring"
+signing-key = "signing.key"
+bus-key = "bus.nk"
+state = "state"
+
+[repositories.python]
+url = "https://example.org/python.git"
+branches = ["main", "3.15"]
+
+[builders.foo-linux]
+slave = "maple"
+project = "foo"
+sources = { python = "main" }
+steps = [{ command = "test-foo", parameters = { version = "1.0" } }]
+"#;
+
+    #[test]
+    fn a_good_file_is_read_and_the_default_head_period_is_ten_minutes() {
+        let config = MasterConfig::parse(GOOD, Path::new("/farm")).unwrap();
+        assert_eq!(config.head_period, Duration::from_secs(600));
+        assert_eq!(config.signing_key, Path::new("/farm/signing.key"));
+        assert_eq!(
+            config.builders[&"foo-linux".parse().unwrap()].steps.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_place() {
+        let cases = [
+            (
+                "branches = [",
+                "branch = [",
+                "line 11, column 1: unknown field `branch`",
+            ),
+            (
+                "[\"main\", \"3.15\"]",
+                "[]",
+                "repositories.python.branches: at least one",
+            ),
+            (
+                "{ python = \"main\" }",
+                "{ python = \"mian\" }",
+                "there is no branch mian in [repositories.python]",
+            ),
+            (
+                "{ python = \"main\" }",
+                "{ pyhton = \"main\" }",
+                "there is no branch main in [repositories.pyhton]",
+            ),
+            (
+                "[builders.foo-linux]",
+                "[builders.foo-linux]\n[builders.foo-linux]",
+                "duplicate key",
+            ),
+            (
+                "command = \"test-foo\"",
+                "command = \"../foo\"",
+                "a command id must begin",
+            ),
+            ("https://example.org", "ext::sh -c x", "line 10, column 7"),
+            (
+                "state = \"state\"",
+                "state = \"state\"\nperiods = { head-seconds = 0 }",
+                "periods.head-seconds: must lie",
+            ),
+        ];
+        for (from, to, expected) in cases {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let error = MasterConfig::parse(&text, Path::new("/"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Publishing commands as the one who leads.
+//!
+//! Every message to COMMANDS names the sequence that the whole stream must stand at. A master that lost the lead without
+//! noticing is stopped by that, whichever builder it speaks to.
+
+use std::time::Duration;
+
+use crate::bus::{Bus, BusError, Expected, Stream};
+use crate::model::{Command, Lead, PayloadId};
+use crate::trust::{Purpose, Reader, Sealed, SecretKey, seal};
+
+/// A master leads no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// Another one does.
+    #[error("another master took the lead with lease {lease}; this one stops")]
+    SteppedDown {
+        /// Its lease.
+        lease: u64,
+    },
+    /// The stream could not be read to find out who leads.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// Publishes commands in the name of one lease.
+pub struct Dispatcher {
+    bus: Bus,
+    lease: u64,
+    last: u64,
+}
+
+impl Dispatcher {
+    /// Takes the lead: publishes `lead`, whose lease is greater than any before, behind sequence `last` of COMMANDS.
+    ///
+    /// # Errors
+    ///
+    /// [`DispatchError`] if another master was faster.
+    pub async fn take_lead(
+        bus: &Bus,
+        reader: &Reader,
+        key: &SecretKey,
+        lead: &Lead,
+        last: u64,
+    ) -> Result<Self, DispatchError> {
+        let mut dispatcher = Self {
+            bus: bus.clone(),
+            lease: lead.lease,
+            last,
+        };
+        let sealed = seal(key, reader.farm(), lead);
+        dispatcher
+            .publish(reader, bus.subjects().lead(), &sealed)
+            .await?;
+        Ok(dispatcher)
+    }
+
+    /// Publishes a command once, waiting for the bus for as long as that takes. Returns what it is identified by.
+    ///
+    /// # Errors
+    ///
+    /// [`DispatchError`] if another master leads.
+    pub async fn send(
+        &mut self,
+        reader: &Reader,
+        key: &SecretKey,
+        command: &Command,
+    ) -> Result<PayloadId, DispatchError> {
+        let sealed = seal(key, reader.farm(), command);
+        let subject = self
+            .bus
+            .subjects()
+            .command(command.slave(), command.builder());
+        self.publish(reader, subject, &sealed).await?;
+        Ok(sealed.id)
+    }
+
+    async fn publish(
+        &mut self,
+        reader: &Reader,
+        subject: String,
+        sealed: &Sealed,
+    ) -> Result<(), DispatchError> {
+        let id = sealed.id.to_hex();
+        loop {
+            let expected = Expected::Stream(self.last);
+            let bytes = sealed.bytes.clone();
+            match self
+                .bus
+                .publish_expecting(Stream::Commands, subject.clone(), &id, bytes, expected)
+                .await
+            {
+                Ok(stored) => {
+                    self.last = stored.sequence;
+                    return Ok(());
+                }
+                Err(BusError::Overtaken) => {
+                    if self.catch_up(reader, &sealed.bytes).await? {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "command publish repeated");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads what was stored since our last word. True if our own bytes are there after all: an earlier try whose
+    /// answer was lost.
+    async fn catch_up(&mut self, reader: &Reader, own: &[u8]) -> Result<bool, DispatchError> {
+        let mut stored = false;
+        for delivery in self
+            .bus
+            .read_all(Stream::Commands, ">", self.last + 1)
+            .await?
+        {
+            self.last = delivery.sequence;
+            if delivery.bytes == own {
+                stored = true;
+            } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                let lease = lead.body().lease;
+                if lease >= self.lease {
+                    return Err(DispatchError::SteppedDown { lease });
+                }
+            } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {
+                // Validly signed, and not by us: either an old leader's last word or a stolen signing key.
+                tracing::error!(command = %command.id().short(), signer = %command.signer(), "unknown command on the bus");
+            } else {
+                tracing::warn!(
+                    sequence = delivery.sequence,
+                    "unsigned message on the command stream"
+                );
+            }
+        }
+        Ok(stored)
+    }
+}

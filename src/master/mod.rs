@@ -1,0 +1,19 @@
+//! Decides and asks.
+//!
+//! [watch] sees a branch move and a signed change goes to the bus; the [scheduler] folds changes, commands and reports
+//! and says what to build next; [dispatch] signs that and publishes it as the one who leads. The streams are the only
+//! memory: a master that starts again reads them and is where it was.
+
+mod approve;
+mod config;
+mod dispatch;
+mod run;
+mod scheduler;
+mod watch;
+
+pub use approve::{Application, ApplicationError, ApprovalError, approve, approved, learn_rosters};
+pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
+pub use dispatch::{DispatchError, Dispatcher};
+pub use run::{Master, RunError};
+pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
+pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};

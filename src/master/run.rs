@@ -1,0 +1,528 @@
+//! The master's loop: replay, take the lead, then facts in and effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::approve::learn_rosters;
+use super::config::{MasterConfig, Repository};
+use super::dispatch::{DispatchError, Dispatcher};
+use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
+use super::watch::{Git, Mirror};
+use crate::bus::{Bus, BusError, Delivery, Expected, Next, Stream};
+use crate::model::{
+    Branch, Change, Clock, Command, Digest, FarmId, Head, InstanceId, Lead, PayloadId, Position,
+    Presence, PublicKey, Report, RepositoryName, Revision, Roster, Timestamp,
+};
+use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, seal, sha256};
+
+/// Why a master cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The bus did not do its part at the start.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// Another master leads.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// The keyring file is not that of the configured farm.
+    #[error("the keyring file is not acceptable")]
+    Keyring(#[from] KeyringError),
+    /// The bus has another first keyring for this farm.
+    #[error("the bus holds another keyring 0.0; the master does not lead")]
+    OtherKeyring,
+    /// The signing key here is not one in force.
+    #[error("the signing key {0} is not in force by the farm's keyring")]
+    NotInForce(PublicKey),
+}
+
+/// A master, ready to run.
+pub struct Master {
+    /// What it leads.
+    pub config: MasterConfig,
+    /// The farm's first keyring, as its file holds it.
+    pub keyring: Vec<u8>,
+    /// The key that signs what it says.
+    pub key: SecretKey,
+    /// Its connection.
+    pub bus: Bus,
+    /// Which start of its process this is.
+    pub instance: InstanceId,
+    /// SHA-256 of its configuration.
+    pub digest: Digest,
+    /// The git program.
+    pub git: Git,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// What the followers hand to the loop.
+enum Input {
+    Message(Stream, Delivery),
+    CaughtUp,
+}
+
+/// What every watcher shares.
+struct Herald {
+    farm: FarmId,
+    key: SecretKey,
+    bus: Bus,
+    clock: Clock,
+}
+
+struct Leading {
+    config: MasterConfig,
+    herald: Arc<Herald>,
+    reader: Reader,
+    scheduler: Scheduler,
+    inputs: mpsc::Receiver<Input>,
+    tasks: JoinSet<()>,
+    /// Newest sequence of COMMANDS, and the highest lease in it.
+    last_command: u64,
+    lease: u64,
+    /// What this master has ordered itself, once it leads.
+    ours: Option<BTreeSet<PayloadId>>,
+    announcing: Option<AbortHandle>,
+}
+
+/// The streams that decide what is built.
+const FOLLOWED: [Stream; 4] = [
+    Stream::Roster,
+    Stream::Changes,
+    Stream::Commands,
+    Stream::Results,
+];
+
+impl Master {
+    /// Replays the streams, takes the lead, and leads until `stop` completes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if it may not begin, or leads no longer.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        tokio::select! {
+            result = self.lead() => result,
+            () = stop => Ok(()),
+        }
+    }
+
+    async fn lead(self) -> Result<(), RunError> {
+        let mut reader = Reader::new(self.config.farm, &self.keyring)?;
+        if !reader.may_sign(&self.key.public(), (self.clock)()) {
+            return Err(RunError::NotInForce(self.key.public()));
+        }
+        self.bus.ensure_streams().await?;
+        self.publish_keyring().await?;
+        learn_rosters(&self.bus, &mut reader).await?;
+
+        let (sender, inputs) = mpsc::channel(256);
+        let mut tasks = JoinSet::new();
+        for stream in FOLLOWED {
+            let mut follower = self.bus.follow(stream, 1).await?;
+            let sender = sender.clone();
+            tasks.spawn(async move {
+                loop {
+                    let input = match follower.next().await {
+                        Next::Message(delivery) => Input::Message(stream, delivery),
+                        Next::CaughtUp => Input::CaughtUp,
+                    };
+                    if sender.send(input).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let herald = Herald {
+            farm: self.config.farm,
+            key: self.key,
+            bus: self.bus,
+            clock: self.clock,
+        };
+        let leading = Leading {
+            config: self.config,
+            herald: Arc::new(herald),
+            reader,
+            scheduler: Scheduler::default(),
+            inputs,
+            tasks,
+            last_command: 0,
+            lease: 0,
+            ours: None,
+            announcing: None,
+        };
+        leading.run(self.instance, self.digest, self.git).await
+    }
+
+    /// Puts keyring 0.0 on the bus, where every reader looks for it.
+    async fn publish_keyring(&self) -> Result<(), RunError> {
+        let subject = self.bus.subjects().keyring(Position::default());
+        if let Some(held) = self.bus.read_newest(Stream::Keyring, &subject).await? {
+            return if held.bytes == self.keyring {
+                Ok(())
+            } else {
+                Err(RunError::OtherKeyring)
+            };
+        }
+        let id = PayloadId(sha256(&self.keyring)).to_hex();
+        self.bus
+            .publish_expecting(
+                Stream::Keyring,
+                subject,
+                &id,
+                self.keyring.clone(),
+                Expected::Subject(0),
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+impl Leading {
+    async fn run(mut self, instance: InstanceId, digest: Digest, git: Git) -> Result<(), RunError> {
+        let mut behind = FOLLOWED.len();
+        while behind > 0 {
+            match self.inputs.recv().await {
+                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery).await?,
+                Some(Input::CaughtUp) => behind -= 1,
+                None => return Ok(()),
+            }
+        }
+        self.learn_numbers().await?;
+
+        let lead = Lead {
+            farm: self.herald.farm,
+            lease: self.lease + 1,
+            instance,
+            config: digest,
+            issued: (self.herald.clock)(),
+        };
+        let herald = Arc::clone(&self.herald);
+        let mut dispatcher = Dispatcher::take_lead(
+            &herald.bus,
+            &self.reader,
+            &herald.key,
+            &lead,
+            self.last_command,
+        )
+        .await?;
+        self.ours = Some(BTreeSet::new());
+        tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
+
+        self.announce_head();
+        let repositories = self.config.repositories.clone();
+        for (name, repository) in repositories {
+            self.watch(name, &repository, git.clone());
+        }
+        let mut head = tokio::time::interval(self.config.head_period);
+        head.reset();
+        loop {
+            let wake = self.act(&mut dispatcher).await?;
+            let now = (self.herald.clock)();
+            let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
+                wake.since(now) + Duration::from_millis(1)
+            });
+            tokio::select! {
+                input = self.inputs.recv() => {
+                    let Some(input) = input else { return Ok(()) };
+                    self.take_input(input).await?;
+                    // All that is there belongs into one decision.
+                    while let Ok(input) = self.inputs.try_recv() {
+                        self.take_input(input).await?;
+                    }
+                }
+                _ = head.tick() => self.announce_head(),
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Sends whatever is to be sent now. Returns when to decide again at the latest.
+    async fn act(&mut self, dispatcher: &mut Dispatcher) -> Result<Option<Timestamp>, RunError> {
+        let nobody = Roster {
+            farm: self.herald.farm,
+            version: 0,
+            keyring: Position::default(),
+            issued: Timestamp(0),
+            lines: Vec::new(),
+        };
+        let circumstances = Circumstances {
+            farm: self.herald.farm,
+            keyring: self.reader.keyring().position,
+            roster: self.reader.roster().unwrap_or(&nobody),
+            config: &self.config,
+        };
+        let now = (self.herald.clock)();
+        let mut wake = None;
+        for effect in self.scheduler.decide(&circumstances, now) {
+            match effect {
+                Effect::Send(build) => {
+                    let command = Command::Build((*build).clone());
+                    let id = dispatcher
+                        .send(&self.reader, &self.herald.key, &command)
+                        .await?;
+                    tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
+                    if let Some(ours) = &mut self.ours {
+                        ours.insert(id);
+                    }
+                    self.scheduler.apply(Fact::Ordered { id, build });
+                }
+                Effect::WakeAt(time) => wake = Some(time),
+            }
+        }
+        Ok(wake)
+    }
+
+    async fn take_input(&mut self, input: Input) -> Result<(), RunError> {
+        match input {
+            Input::Message(stream, delivery) => self.take(stream, &delivery).await,
+            Input::CaughtUp => Ok(()),
+        }
+    }
+
+    async fn take(&mut self, stream: Stream, delivery: &Delivery) -> Result<(), RunError> {
+        match stream {
+            Stream::Roster => self.take_roster(delivery),
+            Stream::Changes => self.take_change(delivery),
+            Stream::Commands => self.take_command(delivery),
+            Stream::Results => self.take_report(delivery).await?,
+            Stream::Keyring | Stream::Head | Stream::Logs | Stream::Presence => {}
+        }
+        Ok(())
+    }
+
+    fn take_roster(&mut self, delivery: &Delivery) {
+        let before = self.reader.roster().map(|roster| roster.version);
+        if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
+            tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
+        }
+        if self.ours.is_some() && self.reader.roster().map(|roster| roster.version) != before {
+            self.announce_head();
+        }
+    }
+
+    fn take_change(&mut self, delivery: &Delivery) {
+        match self
+            .reader
+            .open::<Change>(&delivery.bytes, Purpose::History)
+        {
+            Ok(change) => {
+                let id = change.id();
+                let change = Box::new(change.into_body());
+                self.scheduler.apply(Fact::Changed {
+                    sequence: delivery.sequence,
+                    id,
+                    change,
+                });
+            }
+            Err(error) => rejected(Stream::Changes, delivery, &error),
+        }
+    }
+
+    fn take_command(&mut self, delivery: &Delivery) {
+        self.last_command = self.last_command.max(delivery.sequence);
+        if delivery.subject == self.herald.bus.subjects().lead() {
+            match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                Ok(lead) => self.lease = self.lease.max(lead.body().lease),
+                Err(error) => rejected(Stream::Commands, delivery, &error),
+            }
+            return;
+        }
+        match self
+            .reader
+            .open::<Command>(&delivery.bytes, Purpose::History)
+        {
+            Ok(command) => {
+                let (id, signer) = (command.id(), command.signer());
+                if self.ours.as_ref().is_some_and(|ours| !ours.contains(&id)) {
+                    // A stolen signing key shows itself here.
+                    tracing::error!(command = %id.short(), %signer, "a command that this master did not order is on the bus");
+                }
+                if let Command::Build(build) = command.into_body() {
+                    self.scheduler.apply(Fact::Ordered {
+                        id,
+                        build: Box::new(build),
+                    });
+                }
+            }
+            Err(error) => rejected(Stream::Commands, delivery, &error),
+        }
+    }
+
+    async fn take_report(&mut self, delivery: &Delivery) -> Result<(), RunError> {
+        let mut opened = self
+            .reader
+            .open::<Report>(&delivery.bytes, Purpose::History);
+        if matches!(opened, Err(OpenError::UnknownKey(_))) {
+            // The slave may have been approved a moment ago.
+            learn_rosters(&self.herald.bus, &mut self.reader).await?;
+            opened = self
+                .reader
+                .open::<Report>(&delivery.bytes, Purpose::History);
+        }
+        match opened {
+            Ok(report) => {
+                let Report {
+                    command,
+                    body,
+                    issued,
+                    ..
+                } = report.into_body();
+                self.scheduler.apply(Fact::Reported {
+                    command,
+                    body,
+                    issued,
+                });
+            }
+            Err(error) => rejected(Stream::Results, delivery, &error),
+        }
+        Ok(())
+    }
+
+    /// Takes in the build numbers that slaves have seen: greater than any command's only if the bus lost its store.
+    async fn learn_numbers(&mut self) -> Result<(), RunError> {
+        for delivery in self.herald.bus.read_all(Stream::Presence, ">", 1).await? {
+            match self
+                .reader
+                .open::<Presence>(&delivery.bytes, Purpose::History)
+            {
+                Ok(presence) => {
+                    for (builder, number) in presence.into_body().builders {
+                        self.scheduler.apply(Fact::Numbered { builder, number });
+                    }
+                }
+                Err(error) => rejected(Stream::Presence, &delivery, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs and publishes a head. One that could not be sent yet gives way to the newer one.
+    fn announce_head(&mut self) {
+        let head = Head {
+            farm: self.herald.farm,
+            keyring: self.reader.keyring().position,
+            roster: self.reader.roster().map_or(0, |roster| roster.version),
+            time: (self.herald.clock)(),
+        };
+        let sealed = seal(&self.herald.key, &self.herald.farm, &head);
+        let herald = Arc::clone(&self.herald);
+        let publish = async move {
+            let subject = herald.bus.subjects().head();
+            herald
+                .bus
+                .publish_until_stored(subject, &sealed.id.to_hex(), sealed.bytes)
+                .await;
+        };
+        if let Some(earlier) = self.announcing.take() {
+            earlier.abort();
+        }
+        self.announcing = Some(self.tasks.spawn(publish));
+    }
+
+    fn watch(&mut self, name: RepositoryName, repository: &Repository, git: Git) {
+        let known = repository
+            .branches
+            .iter()
+            .filter_map(|branch| Some((branch.clone(), self.scheduler.tip(&name, branch)?.clone())))
+            .collect();
+        let mirror = Mirror::new(
+            git,
+            name.clone(),
+            repository.url.clone(),
+            self.config.state.join("mirrors").join(name.as_str()),
+            repository.branches.clone(),
+            repository.patience,
+        );
+        let watcher = Watcher {
+            herald: Arc::clone(&self.herald),
+            name,
+            mirror,
+            known,
+            absent: BTreeSet::new(),
+            failing: false,
+        };
+        self.tasks.spawn(watcher.watch(repository.poll_period));
+    }
+}
+
+/// Watches one repository. Each has a task of its own, so a slow remote holds up nobody else.
+struct Watcher {
+    herald: Arc<Herald>,
+    name: RepositoryName,
+    mirror: Mirror,
+    known: BTreeMap<Branch, Revision>,
+    absent: BTreeSet<Branch>,
+    failing: bool,
+}
+
+impl Watcher {
+    async fn watch(mut self, period: Duration) {
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match self.look().await {
+                Ok(()) => {
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!(repository = %self.name, "repository answers again");
+                    }
+                }
+                Err(error) => {
+                    // Said once, not at every look.
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(repository = %self.name, %error, "repository not readable; the others go on");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), super::watch::WatchError> {
+        let tips = self.mirror.poll().await?;
+        for branch in tips.absent.difference(&self.absent) {
+            tracing::warn!(repository = %self.name, %branch, "branch not there; the others go on");
+        }
+        self.absent.clone_from(&tips.absent);
+        for (branch, tip) in tips.found {
+            let previous = self.known.get(&branch).cloned();
+            if previous.as_ref() == Some(&tip) {
+                continue;
+            }
+            let history = self.mirror.commits(previous.as_ref(), &tip).await?;
+            if history.rewritten {
+                tracing::warn!(repository = %self.name, %branch, "branch was rewritten");
+            }
+            let change = Change {
+                farm: self.herald.farm,
+                repository: self.name.clone(),
+                branch: branch.clone(),
+                revision: tip.clone(),
+                previous,
+                seen: (self.herald.clock)(),
+                commits: history.commits,
+                more: history.more,
+            };
+            let sealed = seal(&self.herald.key, &self.herald.farm, &change);
+            let subject = self
+                .herald
+                .bus
+                .subjects()
+                .change(&self.name, &sha256(branch.as_str().as_bytes()));
+            self.herald
+                .bus
+                .publish_until_stored(subject, &sealed.id.to_hex(), sealed.bytes)
+                .await;
+            tracing::info!(repository = %self.name, %branch, revision = %tip, "branch moved");
+            self.known.insert(branch, tip);
+        }
+        Ok(())
+    }
+}
+
+fn rejected(stream: Stream, delivery: &Delivery, error: &OpenError) {
+    let (stream, code) = (stream.name(), error.code());
+    tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
+}

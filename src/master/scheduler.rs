@@ -1,0 +1,285 @@
+//! What is to be built next: two functions of what happened and of the time.
+//!
+//! [`Scheduler::apply`] takes in facts, in any order between streams and any number of times. [`Scheduler::decide`] says
+//! what to send. A restarted master applies the streams again and is where it was; there is no other memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config::{Builder, MasterConfig};
+use crate::model::{
+    Branch, Build, BuildState, BuilderName, Change, FarmId, PayloadId, Position, ReportBody,
+    RepositoryName, Revision, Roster, Source, Step, Text, Timestamp,
+};
+use crate::trust::key_id;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A branch moved.
+    Changed {
+        /// The change's place in its stream, which orders the changes of a branch.
+        sequence: u64,
+        /// The change.
+        id: PayloadId,
+        /// What it says.
+        change: Box<Change>,
+    },
+    /// A build was ordered.
+    Ordered {
+        /// The command.
+        id: PayloadId,
+        /// What it says.
+        build: Box<Build>,
+    },
+    /// A slave spoke of a build.
+    Reported {
+        /// Of which command.
+        command: PayloadId,
+        /// What it said.
+        body: ReportBody,
+        /// When.
+        issued: Timestamp,
+    },
+    /// A slave has seen a build of that number. Only of interest if the bus has lost its store.
+    Numbered {
+        /// Of which builder.
+        builder: BuilderName,
+        /// Which number.
+        number: u64,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// Sign and publish this.
+    Send(Box<Build>),
+    /// Ask again no later than this.
+    WakeAt(Timestamp),
+}
+
+/// What holds for all that is decided at one moment.
+pub struct Circumstances<'a> {
+    /// The farm.
+    pub farm: FarmId,
+    /// The keyring in force.
+    pub keyring: Position,
+    /// Who may be sent what.
+    pub roster: &'a Roster,
+    /// What is wanted.
+    pub config: &'a MasterConfig,
+}
+
+/// A change of one branch, as far as it matters here.
+struct Moved {
+    id: PayloadId,
+    revision: Revision,
+}
+
+/// What is known of one builder.
+#[derive(Default)]
+struct Lane {
+    newest: Option<Ordered>,
+    covered: BTreeSet<PayloadId>,
+    seen_number: u64,
+}
+
+struct Ordered {
+    id: PayloadId,
+    number: u64,
+    finish_by: Timestamp,
+}
+
+/// All that the streams have told, as far as it decides what is built next.
+#[derive(Default)]
+pub struct Scheduler {
+    branches: BTreeMap<(RepositoryName, Branch), BTreeMap<u64, Moved>>,
+    lanes: BTreeMap<BuilderName, Lane>,
+    builds: BTreeMap<PayloadId, BuildState>,
+}
+
+/// Most changes that one command lists; older ones are covered all the same.
+const MAX_COVERS: usize = 100;
+
+impl Scheduler {
+    /// Takes in a fact. Idempotent, and free of order between facts of different streams.
+    pub fn apply(&mut self, fact: Fact) {
+        match fact {
+            Fact::Changed {
+                sequence,
+                id,
+                change,
+            } => {
+                let moved = Moved {
+                    id,
+                    revision: change.revision,
+                };
+                self.branches
+                    .entry((change.repository, change.branch))
+                    .or_default()
+                    .insert(sequence, moved);
+            }
+            Fact::Ordered { id, build } => {
+                let lane = self.lanes.entry(build.builder).or_default();
+                lane.covered.extend(build.covers);
+                if lane
+                    .newest
+                    .as_ref()
+                    .is_none_or(|newest| newest.number < build.number)
+                {
+                    lane.newest = Some(Ordered {
+                        id,
+                        number: build.number,
+                        finish_by: build.finish_by,
+                    });
+                }
+            }
+            Fact::Reported {
+                command,
+                body,
+                issued,
+            } => {
+                let state = self.builds.entry(command).or_default();
+                *state = state.after(&body, issued);
+            }
+            Fact::Numbered { builder, number } => {
+                let lane = self.lanes.entry(builder).or_default();
+                lane.seen_number = lane.seen_number.max(number);
+            }
+        }
+    }
+
+    /// The newest revision known of a branch.
+    #[must_use]
+    pub fn tip(&self, repository: &RepositoryName, branch: &Branch) -> Option<&Revision> {
+        let moves = self.branches.get(&(repository.clone(), branch.clone()))?;
+        moves.last_key_value().map(|(_, moved)| &moved.revision)
+    }
+
+    /// What to do at `now`. Changes nothing: what is sent comes back as a fact.
+    #[must_use]
+    pub fn decide(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut wake: Option<Timestamp> = None;
+        for (name, builder) in &circumstances.config.builders {
+            let lane = self.lanes.get(name);
+            if let Some(deadline) = lane.and_then(|lane| self.in_flight(lane, now)) {
+                wake = Some(wake.map_or(deadline, |wake| wake.min(deadline)));
+                continue;
+            }
+            let build = self
+                .wanted(lane, builder)
+                .and_then(|wanted| compose(circumstances, name, builder, lane, wanted, now));
+            effects.extend(build.map(|build| Effect::Send(Box::new(build))));
+        }
+        effects.extend(wake.map(Effect::WakeAt));
+        effects
+    }
+
+    /// When the build in flight is given up, if there is one.
+    fn in_flight(&self, lane: &Lane, now: Timestamp) -> Option<Timestamp> {
+        let newest = lane.newest.as_ref()?;
+        let give_up = newest.finish_by.after(Build::CLOCK_SKEW);
+        let state = self.builds.get(&newest.id).copied().unwrap_or_default();
+        state.verdict(give_up, now).is_none().then_some(give_up)
+    }
+
+    /// What a builder should build next: nothing, if nothing it builds from has moved since its newest build.
+    fn wanted(&self, lane: Option<&Lane>, builder: &Builder) -> Option<Wanted> {
+        let nothing = BTreeSet::new();
+        let covered = lane.map_or(&nothing, |lane| &lane.covered);
+        let mut wanted = Wanted {
+            sources: Vec::new(),
+            covers: Vec::new(),
+        };
+        for (repository, branch) in &builder.sources {
+            let moves = self.branches.get(&(repository.clone(), branch.clone()))?;
+            let (newest_sequence, newest) = moves.last_key_value()?;
+            let built = moves
+                .iter()
+                .rev()
+                .find(|(_, moved)| covered.contains(&moved.id));
+            let since = match built {
+                // A second note of the same move (two masters saw it) wants no second build.
+                Some((_, built)) if built.revision == newest.revision => newest_sequence + 1,
+                // Changes older than the newest one built are never gone back to.
+                Some((sequence, _)) => sequence + 1,
+                // A new builder starts at the newest change.
+                None => *newest_sequence,
+            };
+            wanted
+                .covers
+                .extend(moves.range(since..).map(|(_, moved)| moved.id));
+            wanted.sources.push(Source {
+                repository: repository.clone(),
+                branch: branch.clone(),
+                revision: newest.revision.clone(),
+            });
+        }
+        (!wanted.covers.is_empty()).then_some(wanted)
+    }
+}
+
+struct Wanted {
+    sources: Vec<Source>,
+    covers: Vec<PayloadId>,
+}
+
+/// The command for what is wanted; none if its slave takes no commands for that builder.
+fn compose(
+    circumstances: &Circumstances<'_>,
+    name: &BuilderName,
+    builder: &Builder,
+    lane: Option<&Lane>,
+    wanted: Wanted,
+    now: Timestamp,
+) -> Option<Build> {
+    let slave = circumstances.roster.line(&builder.slave)?;
+    let serves = slave.builders.contains(name) && slave.takes_commands();
+    if !serves {
+        return None;
+    }
+    let highest = lane.map_or(0, |lane| {
+        lane.newest
+            .as_ref()
+            .map_or(0, |newest| newest.number)
+            .max(lane.seen_number)
+    });
+    let accept_by = now.after(builder.accept_window);
+    let running: std::time::Duration = builder.steps.iter().map(|step: &Step| step.timeout).sum();
+    let Wanted {
+        sources,
+        mut covers,
+    } = wanted;
+    let left_out = covers.len().saturating_sub(MAX_COVERS);
+    covers.drain(..left_out);
+    Some(Build {
+        farm: circumstances.farm,
+        slave: builder.slave.clone(),
+        report_key: key_id(&slave.report_key),
+        builder: name.clone(),
+        number: highest + 1,
+        issued: now,
+        accept_by,
+        finish_by: accept_by.after(running),
+        keyring: circumstances.keyring,
+        project: builder.project.clone(),
+        reason: Text::tidy(&reason(covers.len() + left_out)),
+        sources,
+        covers,
+        steps: builder.steps.clone(),
+        requester: None,
+        request: None,
+        retry_of: None,
+        attempt: 1,
+        experiment: None,
+    })
+}
+
+fn reason(changes: usize) -> String {
+    if changes == 1 {
+        "1 change".to_owned()
+    } else {
+        format!("{changes} changes")
+    }
+}
