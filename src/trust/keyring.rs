@@ -44,6 +44,23 @@ pub enum KeyringError {
     Rule(&'static str),
 }
 
+impl KeyringError {
+    /// Stable code, for counters and searching.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Envelope(error) => error.code(),
+            Self::OtherFarm { .. } => "E-FARM",
+            Self::Payload(_) => "E-PAYLOAD",
+            Self::NotTheFirst(_) => "E-POSITION",
+            Self::Unsound(_) => "E-UNSOUND",
+            Self::BadSignature(_) => "E-SIGNATURE",
+            Self::Threshold { .. } => "E-THRESHOLD",
+            Self::Rule(_) => "E-KEYRING",
+        }
+    }
+}
+
 /// Opens keyring 0.0, whose payload's SHA-256 is the pinned farm id.
 ///
 /// # Errors

@@ -125,8 +125,7 @@ impl OpenError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Envelope(EnvelopeError::TooLong { .. }) => "E-SIZE",
-            Self::Envelope(_) => "E-ENVELOPE",
+            Self::Envelope(error) => error.code(),
             Self::OtherKind { .. } => "E-KIND",
             Self::UnknownKey(_) => "E-KEY",
             Self::BadSignature(_) => "E-SIGNATURE",
@@ -154,6 +153,19 @@ pub enum RosterError {
     /// Two lines give one key to two slaves, or one slave two keys at once.
     #[error("slave {0} has two lines that contradict each other")]
     Contradiction(SlaveName),
+}
+
+impl RosterError {
+    /// Stable code, for counters and searching.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open(error) => error.code(),
+            Self::Unsound(_) => "E-UNSOUND",
+            Self::OneKeyForTwo(_) => "E-ONE-KEY",
+            Self::Contradiction(_) => "E-ROSTER",
+        }
+    }
 }
 
 struct Signer {

@@ -55,6 +55,21 @@ pub enum EnvelopeError {
     NotDeterministic,
 }
 
+impl EnvelopeError {
+    /// Stable code, for counters and searching.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "E-SIZE",
+            Self::NotCose(_)
+            | Self::Header(_)
+            | Self::NoPayload
+            | Self::SignatureLength
+            | Self::NotDeterministic => "E-ENVELOPE",
+        }
+    }
+}
+
 impl Envelope {
     /// Reads an envelope of at most `max` bytes, in its one spelling.
     ///
