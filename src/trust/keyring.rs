@@ -1,5 +1,7 @@
 //! From a pinned farm id to the keyring in force.
 
+use std::collections::BTreeSet;
+
 use super::digest::{payload_id, sha256};
 use super::key::{SoundKey, UnsoundKey};
 use crate::model::{Digest, FarmId, KeyId, Keyring, Position, PublicKey};
@@ -65,7 +67,7 @@ impl KeyringError {
 ///
 /// # Errors
 ///
-/// [`KeyringError`], the first that applies, in the order declared.
+/// [`KeyringError`], the first that applies.
 pub fn open_first(farm: &FarmId, bytes: &[u8]) -> Result<Keyring, KeyringError> {
     let envelopes = KeyringEnvelopes::parse(bytes)?;
     let found = FarmId(payload_id(envelopes.payload()).0);
@@ -105,8 +107,12 @@ fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringE
         ));
     }
     let revoked = keyring.revoked.iter().map(|key| &key.window);
+    let mut listed = BTreeSet::new();
     for window in keyring.signing_keys.iter().chain(revoked) {
         SoundKey::new(window.key)?;
+        if !listed.insert(window.key) {
+            return Err(KeyringError::Rule("a signing key is listed twice"));
+        }
         if window.not_before >= window.not_after {
             return Err(KeyringError::Rule("a signing key's window is empty"));
         }
