@@ -248,6 +248,10 @@ impl Reader {
     /// [`RosterError`]; then nothing of it was taken in.
     pub fn learn_roster(&mut self, bytes: &[u8]) -> Result<(), RosterError> {
         let roster: Verified<Roster> = self.open(bytes, Purpose::History)?;
+        // Numbering survives a stolen key; the word on who reports does not.
+        if roster.standing == Standing::Unproven {
+            return Err(OpenError::Revoked(roster.signer).into());
+        }
         let mut reporters = Vec::new();
         for line in &roster.body.lines {
             let key = SoundKey::new(line.report_key)?;
