@@ -1,6 +1,6 @@
 //! From received bytes to something believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::digest::payload_id;
 use super::key::{SoundKey, UnsoundKey};
@@ -147,8 +147,9 @@ pub enum RosterError {
     /// A key in it cannot be relied on.
     #[error(transparent)]
     Unsound(#[from] UnsoundKey),
-    /// A slave logs in with the key that signs its reports: the broker could make it sign one.
-    #[error("slave {0} has one key for its reports and its login")]
+    /// A slave logs in with a key that signs something, its own reports or anything else in the farm: the broker chooses
+    /// what a login key signs.
+    #[error("slave {0} has a key that serves both to log in and to sign")]
     OneKeyForTwo(SlaveName),
     /// Two lines give one key to two slaves, or one slave two keys at once.
     #[error("slave {0} has two lines that contradict each other")]
@@ -252,11 +253,18 @@ impl Reader {
         if roster.standing == Standing::Unproven {
             return Err(OpenError::Revoked(roster.signer).into());
         }
+        let known = self.reporters.values().map(|reporter| &reporter.line);
+        let (mut signing, login): (BTreeSet<PublicKey>, BTreeSet<PublicKey>) = known
+            .chain(&roster.body.lines)
+            .map(|line| (line.report_key, line.bus_key))
+            .unzip();
+        signing.extend(&self.keyring.master_keys);
+        signing.extend(self.signers.values().map(|signer| signer.window.key));
         let mut reporters = Vec::new();
         for line in &roster.body.lines {
             let key = SoundKey::new(line.report_key)?;
             SoundKey::new(line.bus_key)?;
-            if line.report_key == line.bus_key {
+            if signing.contains(&line.bus_key) || login.contains(&line.report_key) {
                 return Err(RosterError::OneKeyForTwo(line.slave.clone()));
             }
             let open_lines = roster
