@@ -148,3 +148,89 @@ pub fn commitment(threshold: u8, keys: &[PublicKey]) -> Digest {
     bytes.extend(sorted.iter().flat_map(|key| key.0));
     Digest(sha256(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::trust::{SecretKey, countersign};
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed(&[seed; 32])
+    }
+
+    /// A first keyring with the master keys 1 to `masters`, `threshold` of which must sign; those in `signers` do.
+    fn signed(masters: u8, threshold: u8, signers: &[u8]) -> (FarmId, Vec<u8>) {
+        let keyring = Keyring {
+            name: "test".parse().unwrap(),
+            position: Position::default(),
+            previous: None,
+            issued: Timestamp(0),
+            expires: Timestamp(1),
+            master_keys: (1..=masters).map(|seed| key(seed).public()).collect(),
+            threshold,
+            commitment: commitment(1, &[key(99).public()]),
+            signing_keys: vec![],
+            revoked: vec![],
+        };
+        let keys: Vec<SecretKey> = signers.iter().copied().map(key).collect();
+        let envelopes = countersign(&keys.iter().collect::<Vec<_>>(), &keyring).unwrap();
+        let farm = FarmId(payload_id(envelopes.payload()).0);
+        (farm, envelopes.to_bytes())
+    }
+
+    #[test]
+    fn a23_a_keyring_counts_when_its_threshold_of_distinct_master_keys_signed() {
+        let all: Vec<u8> = (1..=16).collect();
+        let cases: &[(u8, u8, &[u8], Option<&str>)] = &[
+            (1, 1, &[1], None),
+            (3, 2, &[3, 1], None),
+            (3, 2, &[1, 2, 3], None),
+            (16, 16, &all, None),
+            (17, 16, &all, None),
+            (3, 2, &[2], Some("E-THRESHOLD")),
+            (16, 16, &all[..15], Some("E-THRESHOLD")),
+            (1, 1, &[2], Some("E-SIGNATURE")),
+            (3, 2, &[1, 2, 4], Some("E-SIGNATURE")),
+            (1, 0, &[1], Some("E-KEYRING")),
+            (1, 2, &[1], Some("E-KEYRING")),
+            (0, 0, &[1], Some("E-KEYRING")),
+        ];
+        for (masters, threshold, signers, expected) in cases {
+            let (farm, bytes) = signed(*masters, *threshold, signers);
+            let code = open_first(&farm, &bytes).err().map(|error| error.code());
+            let case = format!("{threshold} of {masters}, signed by {signers:?}");
+            assert_eq!(code, *expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a04_a_keyring_is_that_of_the_farm_that_is_its_hash_and_of_no_other() {
+        let (farm, bytes) = signed(1, 1, &[1]);
+        assert!(open_first(&farm, &bytes).is_ok());
+        for bit in 0..256 {
+            let mut other = farm;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            let error = open_first(&other, &bytes).err().unwrap();
+            assert_eq!(error.code(), "E-FARM", "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_commitment_is_to_a_threshold_and_a_set_of_keys_in_no_order() {
+        let [a, b, c] = [1, 2, 3].map(|seed| key(seed).public());
+        let committed = commitment(2, &[a, b]);
+        assert_eq!(committed, commitment(2, &[b, a]));
+        for other in [
+            commitment(1, &[a, b]),
+            commitment(2, &[a, c]),
+            commitment(2, &[a]),
+            commitment(2, &[a, b, c]),
+        ] {
+            assert_ne!(committed, other);
+        }
+        // SHA-256 over the byte 2 and the two public keys, computed by another program.
+        let digest = "SHA256:f9+aaCjJVS0W4OFGYkYYxLDEIWrgxBdTDRWhSqm7lH0".parse();
+        assert_eq!(Ok(committed), digest);
+    }
+}
