@@ -105,12 +105,12 @@ impl Envelope {
                 .try_into()
                 .map_err(|_| EnvelopeError::Header("the key id does not have 32 bytes"))?,
         );
+        let payload = sign1.payload.ok_or(EnvelopeError::NoPayload)?;
         let signature = sign1
             .signature
             .as_slice()
             .try_into()
             .map_err(|_| EnvelopeError::SignatureLength)?;
-        let payload = sign1.payload.ok_or(EnvelopeError::NoPayload)?;
         let envelope = Self {
             kind,
             signer,
