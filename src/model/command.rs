@@ -10,6 +10,10 @@ use super::{
 
 /// A signed request to one builder.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every command is a build; a box would cost each of them an allocation"
+)]
 pub enum Command {
     /// Run these steps.
     Build(Build),

@@ -66,9 +66,10 @@ pub(super) type Writer = Encoder<Vec<u8>>;
 
 /// Encoding to memory cannot fail; the type says so once.
 pub(super) fn sure<T>(result: Result<T, minicbor::encode::Error<std::convert::Infallible>>) {
-    let Ok(_) = result else {
-        unreachable!("writing CBOR to memory does not fail")
-    };
+    result.map_or_else(
+        |_| unreachable!("writing CBOR to memory does not fail"),
+        drop,
+    );
 }
 
 /// A value that can stand in a payload.

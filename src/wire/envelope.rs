@@ -1,4 +1,4 @@
-//! The envelope: COSE_Sign1 (RFC 9052), tag 18, in one exact shape.
+//! The envelope: `COSE_Sign1` (RFC 9052), tag 18, in one exact shape.
 //!
 //! Protected header: `1 (alg) = -19 (Ed25519)`, `3 (content type)`, `4 (kid)`, and nothing else. Unprotected header:
 //! empty. Payload: present. A library may read other spellings of the same signed bytes; here an envelope is rebuilt
@@ -38,7 +38,7 @@ pub enum EnvelopeError {
         /// Bytes allowed.
         max: usize,
     },
-    /// Not a tagged COSE_Sign1.
+    /// Not a tagged `COSE_Sign1`.
     #[error("message is not a signed envelope: {0}")]
     NotCose(String),
     /// A header that is not exactly the three labels.
@@ -135,7 +135,7 @@ impl Envelope {
         bytes
     }
 
-    /// What the signature is over: the Sig_structure of RFC 9052, section 4.4, with the external data
+    /// What the signature is over: the `Sig_structure` of RFC 9052, section 4.4, with the external data
     /// `["pybots/1", kind, farm id]` that each reader makes from its own configuration.
     #[must_use]
     pub fn signed_bytes(&self, farm: Option<&FarmId>) -> Vec<u8> {
