@@ -36,5 +36,6 @@ pub mod cli;
 pub mod master;
 pub mod model;
 pub mod slave;
+pub mod status;
 pub mod trust;
 pub mod wire;

@@ -57,6 +57,11 @@ impl Which {
             })
     }
 
+    /// Whether it was named on the command line.
+    pub(super) fn is_given(&self) -> bool {
+        self.farm.is_some()
+    }
+
     /// Reads the file.
     pub(super) fn read(&self) -> Result<FarmFile, Failure> {
         files::configuration(&self.path()?, FarmFile::parse).map(|(file, _)| file)

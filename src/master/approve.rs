@@ -210,10 +210,15 @@ pub async fn approve(
     bus.ensure_streams().await?;
     learn_rosters(bus, reader).await?;
     let roster = approved(reader, application, owner, now)?;
+    bus.ensure_consumer(&application.slave).await?;
+    if let Some(held) = reader.roster()
+        && held.lines == roster.lines
+    {
+        return Ok(held.version);
+    }
     let sealed = seal(key, reader.farm(), &roster);
     // Every reader will judge it by these rules, so it is judged by them before anybody sees it.
     reader.learn_roster(&sealed.bytes)?;
-    bus.ensure_consumer(&application.slave).await?;
     let subject = bus.subjects().roster(roster.version);
     // The subject must be empty: two operators who approve at once cannot both make version n.
     let id = sealed.id.to_hex();

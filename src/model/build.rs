@@ -16,7 +16,7 @@ pub struct BuildId {
 
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.builder, self.number)
+        f.pad(&format!("{}/{}", self.builder, self.number))
     }
 }
 

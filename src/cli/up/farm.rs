@@ -17,11 +17,26 @@ use crate::model::{FarmId, FarmName};
 use crate::wire::Subjects;
 
 const SCRIPTS: [(&str, &str); 5] = [
-    ("checkout.sh", include_str!("../../../deploy/sample/scripts/checkout.sh")),
-    ("update-trunk.sh", include_str!("../../../deploy/sample/scripts/update-trunk.sh")),
-    ("build-trunk.sh", include_str!("../../../deploy/sample/scripts/build-trunk.sh")),
-    ("test-foo.sh", include_str!("../../../deploy/sample/scripts/test-foo.sh")),
-    ("test-bar.sh", include_str!("../../../deploy/sample/scripts/test-bar.sh")),
+    (
+        "checkout.sh",
+        include_str!("../../../deploy/sample/scripts/checkout.sh"),
+    ),
+    (
+        "update-trunk.sh",
+        include_str!("../../../deploy/sample/scripts/update-trunk.sh"),
+    ),
+    (
+        "build-trunk.sh",
+        include_str!("../../../deploy/sample/scripts/build-trunk.sh"),
+    ),
+    (
+        "test-foo.sh",
+        include_str!("../../../deploy/sample/scripts/test-foo.sh"),
+    ),
+    (
+        "test-bar.sh",
+        include_str!("../../../deploy/sample/scripts/test-bar.sh"),
+    ),
 ];
 const REPOSITORIES: &str = include_str!("../../../deploy/sample/scripts/repositories");
 
@@ -43,23 +58,48 @@ impl Farm {
         }
         let farm = farm_id(folder)?;
         let port = free_port()?;
-        let bus: BusAddress = format!("nats://127.0.0.1:{port}").parse().map_err(Failure::error)?;
+        let bus: BusAddress = format!("nats://127.0.0.1:{port}")
+            .parse()
+            .map_err(Failure::error)?;
         let master_nkey = files::make_bus_seed(&place("master/bus.nk"))?;
         write_scripts(&place("slave/scripts"), sample)?;
         let application = slave::initialise(&place("slave"), &slave_toml(&farm, &bus))?;
-        files::write(&place("master/master.toml"), &master_toml(&farm, &bus, sample))?;
+        files::write(
+            &place("master/master.toml"),
+            &master_toml(&farm, &bus, sample),
+        )?;
         let viewer = Viewer::default();
         let users = [
-            User::Key { nkey: master_nkey, access: Access::Master },
-            User::Key { nkey: application.nkey.clone(), access: Access::Slave(application.slave.clone()) },
-            User::Viewer { user: viewer.user.clone(), password: viewer.password.clone() },
+            User::Key {
+                nkey: master_nkey,
+                access: Access::Master,
+            },
+            User::Key {
+                nkey: application.nkey.clone(),
+                access: Access::Slave(application.slave.clone()),
+            },
+            User::Viewer {
+                user: viewer.user.clone(),
+                password: viewer.password.clone(),
+            },
         ];
         let store = place("bus/store");
-        let config = ServerConfig { port, store: &store, users: &users };
-        files::write(&place("bus/nats-server.conf"), &server_config(&Subjects::new(&farm), &config))?;
+        let config = ServerConfig {
+            port,
+            store: &store,
+            users: &users,
+        };
+        files::write(
+            &place("bus/nats-server.conf"),
+            &server_config(&Subjects::new(&farm), &config),
+        )?;
         let file = FarmFile { farm, bus, viewer };
         files::write(&place("farm.toml"), &file.to_text()?)?;
-        Ok(Self { folder: folder.to_owned(), file, application })
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            application,
+        })
     }
 }
 
@@ -92,7 +132,12 @@ fn write_scripts(folder: &Path, sample: &Sample) -> Result<(), Failure> {
     for (name, text) in SCRIPTS {
         put(name, text)?;
     }
-    let quoted = |name: &str| format!("'{}'", sample.place(name).to_string_lossy().replace('\'', "'\\''"));
+    let quoted = |name: &str| {
+        format!(
+            "'{}'",
+            sample.place(name).to_string_lossy().replace('\'', "'\\''")
+        )
+    };
     let repositories = REPOSITORIES
         .replace("@PYTHON_URL@", &quoted("trunk"))
         .replace("@FOO_URL@", &quoted("foo"))
@@ -140,7 +185,9 @@ script = "scripts/test-bar.sh"
 }
 
 fn master_toml(farm: &FarmId, bus: &BusAddress, sample: &Sample) -> String {
-    let url = |name: &str| toml::Value::String(sample.place(name).to_string_lossy().into_owned()).to_string();
+    let url = |name: &str| {
+        toml::Value::String(sample.place(name).to_string_lossy().into_owned()).to_string()
+    };
     let mut text = format!(
         r#"# Written anew by `pybots up`.
 farm = "{farm}"

@@ -1,10 +1,329 @@
-use super::exit::{Exit, Failure};
+//! `pybots up`: a whole farm on this machine, and check-ins to a sample trunk to see it work.
+
+mod farm;
+mod processes;
+mod server;
+mod trunk;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use self::farm::Farm;
+use self::processes::Process;
+use self::server::Fetch;
+use self::trunk::{CHECK_INS, CheckIn, Sample};
+use super::exit::{Exit, Failure, say};
+use super::master::Checked;
+use super::{clock, files, stop_signal};
+use crate::bus::Bus;
+use crate::model::{BuildId, BuilderName, Revision, Verdict};
+use crate::status::{Board, Entry, TailNext, ViewError, Viewer};
+use crate::trust::words;
+
+/// Longest that the verdicts of one check-in may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
-    X,
+pub(super) struct Arguments {
+    /// End after the three check-ins; the exit code says whether their verdicts were the right ones.
+    #[arg(long)]
+    once: bool,
+    /// The farm's folder; everything lives in it [default: farm in the user's state folder].
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// The nats-server to run (2.12 or newer).
+    #[arg(long, value_name = "PATH")]
+    nats_server: Option<PathBuf>,
+    /// Never fetch a nats-server.
+    #[arg(long)]
+    no_fetch: bool,
 }
-pub(super) async fn run<T>(_: T) -> Result<Exit, Failure> {
-    Ok(Exit::Ok)
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let fetch = if arguments.no_fetch {
+        Fetch::Forbidden
+    } else {
+        Fetch::Allowed
+    };
+    let server = server::find(arguments.nats_server.as_deref(), fetch)?;
+    say!(
+        "nats-server {} at {} ({})",
+        server.version,
+        server.path.display(),
+        server.why
+    );
+
+    let folder = arguments
+        .dir
+        .or_else(|| files::state_folder().map(|folder| folder.join("farm")))
+        .ok_or_else(|| {
+            Failure::message(
+                Exit::Configuration,
+                "where shall the farm live? Give --dir FOLDER",
+            )
+        })?;
+    let (folder, _lock) = claim(&folder)?;
+    let sample = Sample::open(folder.join("sample")).await?;
+    let farm = Farm::open(&folder, &sample)?;
+    say!("farm {} in {}", farm.file.farm, folder.display());
+    say!("     {}", words(&farm.file.farm));
+
+    let mut processes = Running::start(&farm, &server.path).await?;
+    let work = async {
+        let mut viewer = first_look(&farm).await?;
+        for (number, check_in) in (1..).zip(&CHECK_INS) {
+            judge(&mut viewer, &sample, number, check_in).await?;
+        }
+        say!("Foo passed, failed and passed again; Bar passed throughout.");
+        if !arguments.once {
+            say!("");
+            say!(
+                "The farm stays. Its trunk is {}: commit there and watch.",
+                sample.place("trunk").display()
+            );
+            say!(
+                "  pybots status --farm {}",
+                folder.join("farm.toml").display()
+            );
+            say!("Ctrl-C ends it.");
+            watch(&mut viewer).await?;
+        }
+        Ok(())
+    };
+    let result = tokio::select! {
+        result = work => result.map(|()| Exit::Ok),
+        failure = processes.any_died() => Err(failure),
+        () = stop_signal() => {
+            say!("Stopping.");
+            Ok(if arguments.once { Exit::Interrupted } else { Exit::Ok })
+        }
+    };
+    processes.stop().await;
+    result
+}
+
+/// Makes the farm's folder and sees to it that nobody else runs a farm there.
+fn claim(folder: &Path) -> Result<(PathBuf, File), Failure> {
+    let claim = || -> std::io::Result<(PathBuf, File)> {
+        fs::create_dir_all(folder)?;
+        let folder = fs::canonicalize(folder)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("lock"))?;
+        Ok((folder, lock))
+    };
+    let (folder, lock) = claim()
+        .with_context(|| format!("cannot use the folder {}", folder.display()))
+        .map_err(|error| Failure::configuration(error).advice("Choose another one with --dir."))?;
+    if lock.try_lock().is_err() {
+        let message = format!("a farm is running in {} already", folder.display());
+        return Err(Failure::message(Exit::Error, message)
+            .advice("Stop it, or choose another folder with --dir."));
+    }
+    Ok((folder, lock))
+}
+
+/// The farm's processes.
+struct Running {
+    bus: Process,
+    master: Process,
+    slave: Process,
+}
+
+impl Running {
+    async fn start(farm: &Farm, server: &Path) -> Result<Self, Failure> {
+        let place = |name: &str| farm.folder.join(name).to_string_lossy().into_owned();
+        let logs = farm.folder.join("logs");
+        let own = files::program()?;
+        let mut bus = Process::start(
+            "bus",
+            server,
+            &["-c", &place("bus/nats-server.conf")],
+            &logs,
+        )?;
+        let config = farm.folder.join("master/master.toml");
+        let approval = async {
+            first_sight(farm).await?;
+            Checked::load(&config)?
+                .approve(&farm.application, "you")
+                .await
+        };
+        tokio::select! {
+            approved = approval => approved?,
+            failure = bus.died() => return Err(failure),
+        };
+        let master = Process::start(
+            "master",
+            &own,
+            &["master", "run", "--config", &place("master/master.toml")],
+            &logs,
+        )?;
+        let slave = Process::start(
+            "slave",
+            &own,
+            &["slave", "run", "--config", &place("slave/slave.toml")],
+            &logs,
+        )?;
+        Ok(Self { bus, master, slave })
+    }
+
+    async fn any_died(&mut self) -> Failure {
+        tokio::select! {
+            failure = self.bus.died() => failure,
+            failure = self.master.died() => failure,
+            failure = self.slave.died() => failure,
+        }
+    }
+
+    /// The slave first, so that it can still say what becomes of its builds.
+    async fn stop(self) {
+        self.slave.stop().await;
+        self.master.stop().await;
+        self.bus.stop().await;
+    }
+}
+
+/// Connects as a viewer as soon as the server answers.
+async fn first_sight(farm: &Farm) -> Result<Bus, Failure> {
+    let mut last = None;
+    for _ in 0..200 {
+        match farm.file.connect().await {
+            Ok(bus) => return Ok(bus),
+            Err(failure) => last = Some(failure),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(last.unwrap_or_else(|| Failure::message(Exit::Unreachable, "the bus does not answer")))
+}
+
+/// Begins to view as soon as the master has published the keyring.
+async fn first_look(farm: &Farm) -> Result<Viewer, Failure> {
+    let bus = first_sight(farm).await?;
+    loop {
+        match Viewer::new(bus.clone(), farm.file.farm).await {
+            Ok(viewer) => return Ok(viewer),
+            Err(ViewError::NoKeyring(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => return Err(Failure::error(error)),
+        }
+    }
+}
+
+/// Makes a check-in, waits for its verdicts, and compares them with what they must be.
+async fn judge(
+    viewer: &mut Viewer,
+    sample: &Sample,
+    number: u32,
+    check_in: &CheckIn,
+) -> Result<(), Failure> {
+    let revision = sample.check_in(check_in).await?;
+    say!("");
+    say!(
+        "check-in {number}  {}  {}",
+        revision.short(),
+        check_in.subject
+    );
+    let foo = if check_in.foo_passes() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
+    let mut expected = vec![("foo-sample", foo), ("bar-sample", Verdict::Passed)];
+    let waiting = async {
+        // Whatever comes is a reason to look again; it may already be there.
+        let mut tail = viewer.tail(1).await?;
+        while !expected.is_empty() {
+            if let TailNext::Entry(Entry::Report(report)) = tail.next().await
+                && report.report.body().body.verdict().is_none()
+            {
+                continue;
+            }
+            let board = tail.viewer().snapshot().await?;
+            let mut left = Vec::new();
+            for (builder, wanted) in expected.drain(..) {
+                match verdict_at(&board, builder, &revision) {
+                    None => left.push((builder, wanted)),
+                    Some((build, verdict)) => {
+                        say!("  {build:<16} {}", shown(verdict));
+                        if verdict != wanted {
+                            let message =
+                                format!("{build} was {verdict}, and {wanted} was to be expected");
+                            return Err(Failure::message(Exit::Error, message)
+                                .advice(format!("Look at it: pybots build log {build}")));
+                        }
+                    }
+                }
+            }
+            expected = left;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!(
+                "no verdicts for check-in {number} within {} s",
+                PATIENCE.as_secs()
+            );
+            Err(Failure::message(Exit::TimedOut, message)
+                .advice("The processes' logs are in the farm's folder."))
+        })
+}
+
+/// The newest build of `builder` that tested the trunk at `revision`, once it is over.
+fn verdict_at(board: &Board, builder: &str, revision: &Revision) -> Option<(BuildId, Verdict)> {
+    let builder: BuilderName = builder.parse().ok()?;
+    let of_revision = board
+        .builds()
+        .filter(|build| build.order.builder == builder)
+        .filter(|build| {
+            build
+                .order
+                .sources
+                .iter()
+                .any(|source| source.revision == *revision)
+        });
+    let newest = of_revision.max_by_key(|build| build.order.number)?;
+    Some((newest.id(), newest.verdict(clock::now())?))
+}
+
+fn shown(verdict: Verdict) -> String {
+    let glyph = match verdict {
+        Verdict::Passed => "✓",
+        Verdict::Failed => "✗",
+        Verdict::Warned
+        | Verdict::Skipped
+        | Verdict::Refused
+        | Verdict::Cancelled
+        | Verdict::TimedOut
+        | Verdict::Errored
+        | Verdict::Lost => "!",
+    };
+    format!("{glyph} {verdict}")
+}
+
+/// Tells of each build that ends, for ever.
+async fn watch(viewer: &mut Viewer) -> Result<(), Failure> {
+    let from = viewer
+        .entries(1)
+        .await?
+        .last()
+        .map_or(1, |entry| entry.sequence() + 1);
+    let mut tail = viewer.tail(from).await?;
+    loop {
+        if let TailNext::Entry(Entry::Report(report)) = tail.next().await {
+            let report = report.report.body();
+            if let Some(verdict) = report.body.verdict() {
+                let build = BuildId {
+                    builder: report.builder.clone(),
+                    number: report.number,
+                };
+                say!("  {build:<16} {}", shown(verdict));
+            }
+        }
+    }
 }

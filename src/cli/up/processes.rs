@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files;
@@ -15,6 +15,8 @@ pub(super) struct Process {
     name: &'static str,
     log: PathBuf,
     supervisor: Child,
+    /// Open for as long as the process shall live. Held apart from the child, whose `wait` would close it.
+    life: Option<ChildStdin>,
 }
 
 impl Process {
@@ -28,35 +30,52 @@ impl Process {
         let log = logs.join(format!("{name}.log"));
         let start = || -> anyhow::Result<Child> {
             let output = File::options().create(true).append(true).open(&log)?;
-            let child = Command::new(files::program().map_err(|_| anyhow::anyhow!("own program not found"))?)
-                .arg("supervise")
-                .arg("--")
-                .arg(program)
-                .args(arguments)
-                .stdin(Stdio::piped())
-                .stdout(output.try_clone()?)
-                .stderr(output)
-                // A Ctrl-C at the terminal is for us; we then end the processes in order.
-                .process_group(0)
-                .spawn()?;
+            let child = Command::new(
+                files::program().map_err(|_| anyhow::anyhow!("own program not found"))?,
+            )
+            .arg("supervise")
+            .arg("--")
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // A Ctrl-C at the terminal is for us; we then end the processes in order.
+            .process_group(0)
+            .spawn()?;
             Ok(child)
         };
-        let supervisor = start().with_context(|| format!("cannot start {name}")).map_err(Failure::error)?;
-        Ok(Self { name, log, supervisor })
+        let mut supervisor = start()
+            .with_context(|| format!("cannot start {name}"))
+            .map_err(Failure::error)?;
+        let life = supervisor.stdin.take();
+        Ok(Self {
+            name,
+            log,
+            supervisor,
+            life,
+        })
     }
 
     /// Waits until the process ends by itself, which it should not.
     pub(super) async fn died(&mut self) -> Failure {
         let _ = self.supervisor.wait().await;
         let said = fs::read_to_string(&self.log).unwrap_or_default();
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
-        Failure::message(Exit::Error, format!("{} ended by itself; its last words: {last}", self.name))
-            .advice(format!("All of them are in {}.", self.log.display()))
+        let last = said
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("nothing");
+        Failure::message(
+            Exit::Error,
+            format!("{} ended by itself; its last words: {last}", self.name),
+        )
+        .advice(format!("All of them are in {}.", self.log.display()))
     }
 
     /// Asks the process to end and waits until it has.
     pub(super) async fn stop(mut self) {
-        drop(self.supervisor.stdin.take());
+        drop(self.life.take());
         let _ = self.supervisor.wait().await;
     }
 }

@@ -36,7 +36,8 @@ pub(super) enum Fetch {
 pub(super) fn find(named: Option<&Path>, fetch: Fetch) -> Result<Found, Failure> {
     if let Some(path) = named {
         let found = try_program(path, "named by --nats-server");
-        return found.map_err(|wrong| none_found(&[format!("--nats-server {}: {wrong}", path.display())]));
+        return found
+            .map_err(|wrong| none_found(&[format!("--nats-server {}: {wrong}", path.display())]));
     }
     let mut tried = Vec::new();
     let on_path = on_path();
@@ -49,7 +50,9 @@ pub(super) fn find(named: Option<&Path>, fetch: Fetch) -> Result<Found, Failure>
             Err(wrong) => tried.push(format!("{}: {wrong}", path.display())),
         }
     }
-    let Some(cache) = files::cache_folder().map(|folder| folder.join(format!("nats-server-{FETCHED}"))) else {
+    let Some(cache) =
+        files::cache_folder().map(|folder| folder.join(format!("nats-server-{FETCHED}")))
+    else {
         tried.push("cache: neither XDG_CACHE_HOME nor HOME is set".to_owned());
         return Err(none_found(&tried));
     };
@@ -71,7 +74,10 @@ pub(super) fn find(named: Option<&Path>, fetch: Fetch) -> Result<Found, Failure>
 }
 
 fn none_found(tried: &[String]) -> Failure {
-    let message = format!("found no nats-server to run; nothing was created. Looked at:\n  {}", tried.join("\n  "));
+    let message = format!(
+        "found no nats-server to run; nothing was created. Looked at:\n  {}",
+        tried.join("\n  ")
+    );
     Failure::message(Exit::Unreachable, message).advice(format!(
         "Install nats-server {}.{} or newer and put it on PATH (Debian's own package is too old), or python3 with pip, \
          so that one can be fetched.",
@@ -81,7 +87,10 @@ fn none_found(tried: &[String]) -> Failure {
 
 fn on_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|folder| folder.join("nats-server")).filter(|program| program.is_file()).collect()
+    env::split_paths(&path)
+        .map(|folder| folder.join("nats-server"))
+        .filter(|program| program.is_file())
+        .collect()
 }
 
 fn try_program(path: &Path, why: &str) -> Result<Found, String> {
@@ -91,15 +100,27 @@ fn try_program(path: &Path, why: &str) -> Result<Found, String> {
         .output()
         .map_err(|error| format!("cannot be run: {error}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let version = said.trim().rsplit('v').next().unwrap_or_default().to_owned();
+    let version = said
+        .trim()
+        .rsplit('v')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {
         return Err("does not say its version".to_owned());
     };
     if (major, minor) < OLDEST {
-        return Err(format!("is version {version}, and {}.{} or newer is needed", OLDEST.0, OLDEST.1));
+        return Err(format!(
+            "is version {version}, and {}.{} or newer is needed",
+            OLDEST.0, OLDEST.1
+        ));
     }
-    Ok(Found { path: path.to_owned(), version, why: why.to_owned() })
+    Ok(Found {
+        path: path.to_owned(),
+        version,
+        why: why.to_owned(),
+    })
 }
 
 /// The cached copy, if it is still the one that was put there.
@@ -127,5 +148,9 @@ fn run_fetcher(folder: &Path) -> Result<(), String> {
         let _ = input.write_all(FETCHER.as_bytes());
     }
     let status = python.wait().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err("it did not work; the reason stands above".to_owned()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err("it did not work; the reason stands above".to_owned())
+    }
 }

@@ -12,19 +12,36 @@ use crate::cli::exit::Failure;
 use crate::model::Revision;
 
 const TRUNK: [(&str, &str); 3] = [
-    ("Lib/sitecustomize.py", include_str!("../../../deploy/sample/trunk/Lib/sitecustomize.py")),
-    ("build.sh", include_str!("../../../deploy/sample/trunk/build.sh")),
-    ("python.in", include_str!("../../../deploy/sample/trunk/python.in")),
+    (
+        "Lib/sitecustomize.py",
+        include_str!("../../../deploy/sample/trunk/Lib/sitecustomize.py"),
+    ),
+    (
+        "build.sh",
+        include_str!("../../../deploy/sample/trunk/build.sh"),
+    ),
+    (
+        "python.in",
+        include_str!("../../../deploy/sample/trunk/python.in"),
+    ),
 ];
-const BROKEN: (&str, &str) =
-    ("Lib/sitecustomize.py", include_str!("../../../deploy/sample/trunk-broken/Lib/sitecustomize.py"));
+const BROKEN: (&str, &str) = (
+    "Lib/sitecustomize.py",
+    include_str!("../../../deploy/sample/trunk-broken/Lib/sitecustomize.py"),
+);
 const FOO: [(&str, &str); 2] = [
     ("foo.py", include_str!("../../../deploy/sample/foo/foo.py")),
-    ("test_foo.py", include_str!("../../../deploy/sample/foo/test_foo.py")),
+    (
+        "test_foo.py",
+        include_str!("../../../deploy/sample/foo/test_foo.py"),
+    ),
 ];
 const BAR: [(&str, &str); 2] = [
     ("bar.py", include_str!("../../../deploy/sample/bar/bar.py")),
-    ("test_bar.py", include_str!("../../../deploy/sample/bar/test_bar.py")),
+    (
+        "test_bar.py",
+        include_str!("../../../deploy/sample/bar/test_bar.py"),
+    ),
 ];
 
 /// A check-in to the sample trunk, and whether Foo's tests pass after it.
@@ -35,9 +52,18 @@ pub(super) struct CheckIn {
 
 /// The three check-ins: fine, breaking Foo, mending it.
 pub(super) const CHECK_INS: [CheckIn; 3] = [
-    CheckIn { subject: "gh-12344: Say more in the news", broken: false },
-    CheckIn { subject: "gh-12345: Remove string.capwords()", broken: true },
-    CheckIn { subject: "gh-12345: Bring string.capwords() back", broken: false },
+    CheckIn {
+        subject: "gh-12344: Say more in the news",
+        broken: false,
+    },
+    CheckIn {
+        subject: "gh-12345: Remove string.capwords()",
+        broken: true,
+    },
+    CheckIn {
+        subject: "gh-12345: Bring string.capwords() back",
+        broken: false,
+    },
 ];
 
 impl CheckIn {
@@ -92,7 +118,9 @@ impl Sample {
             fs::write(&news, format!("{said}{}\n", check_in.subject))?;
             commit(&trunk, check_in.subject).await
         };
-        make.await.context("no check-in was made to the sample trunk").map_err(Failure::error)
+        make.await
+            .context("no check-in was made to the sample trunk")
+            .map_err(Failure::error)
     }
 }
 
@@ -115,14 +143,22 @@ async fn begin(folder: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
 
 async fn commit(folder: &Path, subject: &str) -> anyhow::Result<Revision> {
     git(folder, ["add", "--all"]).await?;
-    let author = ["-c", "user.name=Sample Author", "-c", "user.email=author@example.org"];
+    let author = [
+        "-c",
+        "user.name=Sample Author",
+        "-c",
+        "user.email=author@example.org",
+    ];
     let commit = ["commit", "--quiet", "--message", subject];
     git(folder, author.into_iter().chain(commit)).await?;
     Ok(git(folder, ["rev-parse", "HEAD"]).await?.trim().parse()?)
 }
 
 /// Runs git without the user's own settings: a hook or a signing key of theirs has no business in a sample.
-async fn git(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<String> {
+async fn git(
+    folder: &Path,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> anyhow::Result<String> {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(folder)
@@ -133,7 +169,11 @@ async fn git(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr
         .await
         .context("cannot run git")?;
     if !output.status.success() {
-        bail!("git failed in {}: {}", folder.display(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "git failed in {}: {}",
+            folder.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -1,0 +1,300 @@
+//! The board: a pure fold of what the streams hold.
+//!
+//! Events may come in any order and any number of times; the same set of them gives the same board. Each build is folded
+//! from *its* reports in the order of the results stream, so that even two verdicts that contradict each other lead every
+//! viewer to the same board. A report counts only for the command whose id it names, if that is on record and meant the
+//! key that signed the report; whatever else was signed is a [`Stray`], and is never a result.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    BuildId, BuilderName, Cancel, Change, Command, KeyId, PayloadId, Presence, Report, Roster,
+    SlaveName, Timestamp, Verdict,
+};
+use crate::trust::{Verified, key_id};
+
+use super::build::BuildStatus;
+use super::tail::Unproven;
+
+/// Something that the streams hold.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A watched branch moved.
+    Changed {
+        /// Its place in the stream of changes.
+        sequence: u64,
+        /// What moved.
+        change: Verified<Change>,
+    },
+    /// The master commanded something.
+    Ordered {
+        /// Its place in the stream of commands.
+        sequence: u64,
+        /// What it commanded.
+        command: Verified<Command>,
+    },
+    /// A slave reported.
+    Reported(Reported),
+    /// A slave is alive.
+    Present(Verified<Presence>),
+    /// Something lies in a stream that nobody entitled has signed.
+    Unproven(Unproven),
+}
+
+/// A report, and where the results stream holds it.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// Its place in the results stream.
+    pub sequence: u64,
+    /// When the bus stored it, by the bus's clock.
+    pub stored: Timestamp,
+    /// What was said.
+    pub report: Verified<Report>,
+}
+
+/// How a report relates to the commands on record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It answers its command.
+    Proper,
+    /// No command with the id that it names is on record.
+    NoSuchCommand,
+    /// Its command was meant for another key, slave or builder, or had another number.
+    NotMeant,
+}
+
+/// A verified report that is no result.
+#[derive(Clone, Copy, Debug)]
+pub struct Stray<'a> {
+    /// The report.
+    pub reported: &'a Reported,
+    /// Why it is none; never [`Answer::Proper`].
+    pub why: Answer,
+}
+
+/// What viewers see.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    pub(super) roster: Option<Roster>,
+    pub(super) presences: BTreeMap<SlaveName, Verified<Presence>>,
+    changes: BTreeMap<PayloadId, (u64, Verified<Change>)>,
+    builds: BTreeMap<PayloadId, BuildStatus>,
+    /// Command ids in the order of number and, among namesakes, of the stream.
+    numbers: BTreeMap<BuilderName, BTreeMap<(u64, u64), PayloadId>>,
+    cancels: BTreeMap<PayloadId, (u64, Cancel)>,
+    reports: BTreeMap<PayloadId, BTreeMap<u64, Reported>>,
+    /// The sequence numbers of what each key has reported, per builder.
+    chains: BTreeMap<KeyId, BTreeMap<BuilderName, BTreeSet<u64>>>,
+    unproven: BTreeMap<(&'static str, u64), Unproven>,
+}
+
+impl Board {
+    /// Takes in a roster; the greatest version counts.
+    pub fn set_roster(&mut self, roster: Roster) {
+        if self
+            .roster
+            .as_ref()
+            .is_none_or(|held| held.version < roster.version)
+        {
+            self.roster = Some(roster);
+        }
+    }
+
+    /// Takes in an event.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Changed { sequence, change } => {
+                let known = self
+                    .changes
+                    .entry(change.id())
+                    .or_insert((sequence, change));
+                known.0 = known.0.min(sequence);
+            }
+            Event::Ordered { sequence, command } => match command.body() {
+                Command::Build(_) => self.order(sequence, command),
+                Command::Cancel(cancel) => {
+                    let known = self.cancels.entry(cancel.target);
+                    let known = known.or_insert_with(|| (sequence, cancel.clone()));
+                    if sequence < known.0 {
+                        *known = (sequence, cancel.clone());
+                    }
+                }
+            },
+            Event::Reported(reported) => self.report(reported),
+            Event::Present(presence) => {
+                let newness = |p: &Verified<Presence>| (p.body().issued, p.body().sequence, p.id());
+                let said = presence.body();
+                let held = self.presences.get(&said.slave);
+                if held.is_none_or(|held| newness(held) < newness(&presence)) {
+                    self.presences.insert(said.slave.clone(), presence);
+                }
+            }
+            Event::Unproven(unproven) => {
+                self.unproven
+                    .insert((unproven.stream, unproven.sequence), unproven);
+            }
+        }
+    }
+
+    fn order(&mut self, sequence: u64, command: Verified<Command>) {
+        let id = command.id();
+        if let Some(known) = self.builds.get_mut(&id) {
+            // The same command, stored twice: one build, in the earlier place.
+            let place = (known.order.number, known.sequence);
+            if let Some(numbers) = self.numbers.get_mut(&known.order.builder)
+                && sequence < known.sequence
+            {
+                known.sequence = sequence;
+                numbers.remove(&place);
+                numbers.insert((known.order.number, sequence), id);
+            }
+            return;
+        }
+        let (signer, standing) = (command.signer(), command.standing());
+        let Command::Build(order) = command.into_body() else {
+            return;
+        };
+        self.numbers
+            .entry(order.builder.clone())
+            .or_default()
+            .insert((order.number, sequence), id);
+        let build = BuildStatus::new(id, sequence, signer, standing, order);
+        self.builds.insert(id, build);
+        self.fold(&id);
+    }
+
+    fn report(&mut self, reported: Reported) {
+        let said = reported.report.body();
+        let command = said.command;
+        self.chains
+            .entry(reported.report.signer())
+            .or_default()
+            .entry(said.builder.clone())
+            .or_default()
+            .insert(said.sequence);
+        self.reports
+            .entry(command)
+            .or_default()
+            .insert(reported.sequence, reported);
+        self.fold(&command);
+    }
+
+    fn fold(&mut self, command: &PayloadId) {
+        if let (Some(build), Some(reports)) =
+            (self.builds.get_mut(command), self.reports.get(command))
+        {
+            build.fold(reports.values());
+        }
+    }
+
+    /// Every builder that was ever given a command, or that an open line of the roster names.
+    pub(super) fn builders(&self) -> impl Iterator<Item = &BuilderName> {
+        let lines = self.roster.iter().flat_map(|roster| &roster.lines);
+        let listed = lines
+            .filter(|line| line.closed.is_none())
+            .flat_map(|line| &line.builders);
+        let mut builders: Vec<&BuilderName> = self.numbers.keys().chain(listed).collect();
+        builders.sort_unstable();
+        builders.dedup();
+        builders.into_iter()
+    }
+
+    /// The builds of a builder, by number.
+    pub fn builds_of(
+        &self,
+        builder: &BuilderName,
+    ) -> impl DoubleEndedIterator<Item = &BuildStatus> {
+        let numbers = self.numbers.get(builder).into_iter();
+        numbers
+            .flat_map(BTreeMap::values)
+            .filter_map(|id| self.builds.get(id))
+    }
+
+    /// Every build, by builder and number.
+    pub fn builds(&self) -> impl Iterator<Item = &BuildStatus> {
+        self.numbers
+            .keys()
+            .flat_map(|builder| self.builds_of(builder))
+    }
+
+    /// A build. Should two commands bear one name, the one that the stream holds first.
+    #[must_use]
+    pub fn build(&self, id: &BuildId) -> Option<&BuildStatus> {
+        self.namesakes(id).next()
+    }
+
+    /// Every command that bears the name of one build. More than one means that the bus lost its store, or that somebody
+    /// else signs commands.
+    pub fn namesakes(&self, id: &BuildId) -> impl Iterator<Item = &BuildStatus> {
+        let range = (id.number, 0)..=(id.number, u64::MAX);
+        let numbers = self.numbers.get(&id.builder).into_iter();
+        numbers
+            .flat_map(move |numbers| numbers.range(range.clone()))
+            .filter_map(|(_, command)| self.builds.get(command))
+    }
+
+    /// The verdict of a build at `now`; none while it may still go on, or if there is no such build.
+    #[must_use]
+    pub fn verdict_of(&self, id: &BuildId, now: Timestamp) -> Option<Verdict> {
+        self.build(id)?.verdict(now)
+    }
+
+    /// The order to cancel a build, if there was one.
+    #[must_use]
+    pub fn cancel_of(&self, build: &BuildStatus) -> Option<&Cancel> {
+        let (_, cancel) = self.cancels.get(&build.command)?;
+        let fits = cancel.slave == build.order.slave && cancel.builder == build.order.builder;
+        fits.then_some(cancel)
+    }
+
+    /// A change, by its id.
+    #[must_use]
+    pub fn change(&self, id: &PayloadId) -> Option<&Change> {
+        self.changes.get(id).map(|(_, change)| change.body())
+    }
+
+    pub(super) fn changes(&self) -> impl Iterator<Item = &(u64, Verified<Change>)> {
+        self.changes.values()
+    }
+
+    /// How a report relates to the commands on record.
+    #[must_use]
+    pub fn answer(&self, report: &Verified<Report>) -> Answer {
+        match self.builds.get(&report.body().command) {
+            None => Answer::NoSuchCommand,
+            Some(build) if build.is_answered_by(report) => Answer::Proper,
+            Some(_) => Answer::NotMeant,
+        }
+    }
+
+    /// Verified reports that are no results, by the ids that they name.
+    pub fn strays(&self) -> impl Iterator<Item = Stray<'_>> {
+        let reports = self.reports.values().flat_map(BTreeMap::values);
+        reports.filter_map(|reported| match self.answer(&reported.report) {
+            Answer::Proper => None,
+            why @ (Answer::NoSuchCommand | Answer::NotMeant) => Some(Stray { reported, why }),
+        })
+    }
+
+    /// What does not verify, by stream and place.
+    pub fn unproven(&self) -> impl Iterator<Item = &Unproven> {
+        self.unproven.values()
+    }
+
+    /// How many reports of a slave are known to be missing: its numbering passes over them. What lies before the first
+    /// report of any of its builders may have been retired by the stream's own cap, and is not counted.
+    #[must_use]
+    pub fn missing_reports(&self, slave: &SlaveName) -> u64 {
+        let line = self.roster.as_ref().and_then(|roster| roster.line(slave));
+        let chain = line.and_then(|line| self.chains.get(&key_id(&line.report_key)));
+        let Some(chain) = chain else { return 0 };
+        let complete_from = chain.values().filter_map(BTreeSet::first).max();
+        let newest = chain.values().filter_map(BTreeSet::last).max();
+        let (Some(&from), Some(&to)) = (complete_from, newest) else {
+            return 0;
+        };
+        let held: BTreeSet<&u64> = chain.values().flat_map(|held| held.range(from..)).collect();
+        (to - from + 1).saturating_sub(held.len() as u64)
+    }
+}

@@ -1,0 +1,272 @@
+//! The board, builds and reports as JSON, for programs.
+//!
+//! Every document names its `schema`; a field is added without a new number, and none is renamed or removed without one.
+//! Names are in `snake_case`. Times are RFC 3339 in UTC with milliseconds; spans are numbers whose names end in `_s`, `_ms`
+//! or `_us`. Hashes are written `SHA256:` and base64. What is not known is `null`. Verdicts are `passed`, `warned`, `failed`,
+//! `skipped`, `refused`, `cancelled`, `timed-out`, `errored` and `lost`. Free text is one line without control characters.
+//!
+//! | schema | written by | fields |
+//! |---|---|---|
+//! | `pybots.board.v1` | [`write_board`] | [`BoardDocument`] |
+//! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
+//! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
+
+mod document;
+mod report;
+
+use std::io;
+
+use serde::Serialize;
+
+pub use document::{
+    BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, FarmDocument,
+    NewestDocument, RowDocument, RunningDocument, SourceDocument, StepDocument, StrayDocument,
+};
+pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
+
+use super::board::Board;
+use super::build::{BuildStatus, StepStatus};
+use super::row::{Row, Running, Shown};
+use super::tail::Entry;
+use super::view::Farm;
+use crate::model::{BuildState, PayloadId, ReportBody, Source, Text, Timestamp, Verdict};
+
+/// Writes the board at `now` as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_board(
+    farm: &Farm,
+    board: &Board,
+    now: Timestamp,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let document = BoardDocument {
+        schema: "pybots.board.v1",
+        farm: FarmDocument {
+            name: &farm.name,
+            id: farm.id,
+            words: &farm.words,
+        },
+        now,
+        rows: board
+            .rows(now)
+            .into_iter()
+            .map(|row| row_document(row, now))
+            .collect(),
+        strays: board
+            .strays()
+            .map(|stray| StrayDocument {
+                why: stray.why,
+                report: stray.reported.into(),
+            })
+            .collect(),
+        unproven: board.unproven().collect(),
+    };
+    write_pretty(&document, out)
+}
+
+/// Writes one build as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_build(
+    board: &Board,
+    build: &BuildStatus,
+    now: Timestamp,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    write_pretty(&build_document(board, build, now), out)
+}
+
+/// Writes one entry of the results stream as one line.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_entry(entry: &Entry, out: &mut impl io::Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &EntryDocument::from(entry))?;
+    writeln!(out)
+}
+
+fn write_pretty(document: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
+    writeln!(out)
+}
+
+fn row_document(row: Row, now: Timestamp) -> RowDocument {
+    let status = match row.shown() {
+        Shown::Verdict(verdict) => verdict.word(),
+        Shown::Stale(_) => "stale",
+        Shown::Unknown => "unknown",
+    };
+    let last = row.last_word;
+    let branch = |(repository, branch)| BranchDocument { repository, branch };
+    RowDocument {
+        builder: row.builder,
+        project: row.project,
+        branches: row.branches.into_iter().map(branch).collect(),
+        status,
+        verdict: last.as_ref().map(|last| last.verdict),
+        build: last.as_ref().map(|last| last.number),
+        ended: last.as_ref().map(|last| last.at),
+        age_s: last.as_ref().map(|last| now.since(last.at).as_secs()),
+        since: last.as_ref().map(|last| last.since),
+        since_build: last.as_ref().map(|last| last.since_number),
+        since_or_longer: last.as_ref().is_some_and(|last| last.or_longer),
+        disputed: last.as_ref().is_some_and(|last| last.disputed),
+        sources: last.map_or_else(Vec::new, |last| sources(&last.sources)),
+        behind: row.behind,
+        newest: row.newest.map(|newest| NewestDocument {
+            build: newest.number,
+            verdict: newest.verdict,
+            code: newest.code,
+        }),
+        running: row.running.map(running_document),
+        waiting: row.waiting,
+        slave: row.slave,
+        slave_state: row.standing,
+        last_seen: row.last_seen,
+        silent: row.silent,
+        paused_until: row.paused_until,
+        missing_reports: row.missing_reports,
+    }
+}
+
+fn running_document(running: Running) -> RunningDocument {
+    let step = match running.state {
+        BuildState::Running { step, .. } => Some(u32::from(step) + 1),
+        BuildState::Ordered | BuildState::Accepted | BuildState::Done { .. } => None,
+    };
+    RunningDocument {
+        build: running.number,
+        state: state_word(running.state),
+        step,
+        steps: running.steps,
+        name: running.step_name,
+        since: running.since,
+    }
+}
+
+fn sources(sources: &[Source]) -> Vec<SourceDocument> {
+    let document = |source: &Source| SourceDocument {
+        repository: source.repository.clone(),
+        branch: source.branch.clone(),
+        revision: source.revision.clone(),
+    };
+    sources.iter().map(document).collect()
+}
+
+fn build_document<'a>(
+    board: &'a Board,
+    build: &'a BuildStatus,
+    now: Timestamp,
+) -> BuildDocument<'a> {
+    let order = &build.order;
+    let verdict = build.verdict(now);
+    let ending = build.ending.as_ref();
+    let (log, isolation) = match ending.map(|ending| &ending.body) {
+        Some(ReportBody::Finished { log, isolation, .. }) => (Some(*log), Some(*isolation)),
+        _ => (None, None),
+    };
+    BuildDocument {
+        schema: "pybots.build.v1",
+        build: build.id().to_string(),
+        command: build.command,
+        signer: build.signer,
+        proven: build.proven,
+        project: &order.project,
+        slave: &order.slave,
+        state: verdict.map_or_else(|| state_word(build.state), Verdict::word),
+        verdict,
+        detail: ending.and_then(|ending| detail(&ending.body)),
+        code: build.refusal_code(),
+        disputed: build.disputed,
+        cancelled: board.cancel_of(build).map(|cancel| &cancel.reason),
+        reason: &order.reason,
+        requester: order.requester.as_ref(),
+        retry_of: order.retry_of,
+        attempt: order.attempt,
+        sources: sources(&order.sources),
+        covers: order
+            .covers
+            .iter()
+            .map(|id| covered_document(board, *id))
+            .collect(),
+        steps: build.steps.iter().map(step_document).collect(),
+        ordered: order.issued,
+        finish_by: order.finish_by,
+        received: build.received,
+        ordered_to_received_us: build
+            .received
+            .map(|received| micros(order.issued, received)),
+        received_to_started_us: build
+            .received
+            .zip(build.started())
+            .map(|(received, started)| micros(received, started)),
+        ended: ending.map(|ending| ending.issued),
+        stored: ending.map(|ending| ending.stored),
+        report: ending.map(|ending| ending.report),
+        report_signer: ending.map(|ending| ending.signer),
+        log,
+        isolation,
+    }
+}
+
+fn covered_document(board: &Board, id: PayloadId) -> CoveredDocument<'_> {
+    let change = board.change(&id);
+    let commits = change.map_or(&[][..], |change| &change.commits);
+    CoveredDocument {
+        change: id,
+        repository: change.map(|change| &change.repository),
+        branch: change.map(|change| &change.branch),
+        revision: change.map(|change| &change.revision),
+        commits: commits
+            .iter()
+            .map(|commit| CommitDocument {
+                revision: &commit.revision,
+                author: &commit.author,
+                subject: &commit.subject,
+            })
+            .collect(),
+        more_commits: change.map_or(0, |change| change.more),
+    }
+}
+
+fn step_document(step: &StepStatus) -> StepDocument<'_> {
+    StepDocument {
+        name: &step.name,
+        started: step.started,
+        script: step.script,
+        outcome: step.outcome.as_ref().map(Into::into),
+    }
+}
+
+fn state_word(state: BuildState) -> &'static str {
+    match state {
+        BuildState::Ordered => "ordered",
+        BuildState::Accepted => "accepted",
+        BuildState::Running { .. } => "running",
+        BuildState::Done { verdict, .. } => verdict.word(),
+    }
+}
+
+fn detail(body: &ReportBody) -> Option<&Text> {
+    match body {
+        ReportBody::Refused { detail, .. } | ReportBody::Lost { detail } => Some(detail),
+        ReportBody::Finished { detail, .. } => detail.as_ref(),
+        ReportBody::Accepted { .. }
+        | ReportBody::Deferred { .. }
+        | ReportBody::StepStarted { .. }
+        | ReportBody::StepFinished { .. } => None,
+    }
+}
+
+/// From one moment to another, in microseconds; negative if the other is earlier.
+fn micros(from: Timestamp, to: Timestamp) -> i64 {
+    let span = to.0.abs_diff(from.0);
+    let span = i64::try_from(span).unwrap_or(i64::MAX);
+    if to < from { -span } else { span }
+}

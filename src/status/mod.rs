@@ -1,0 +1,25 @@
+//! Looks, never asks: what the streams say, folded and shown.
+//!
+//! [`open_report`] and the [`Viewer`] turn what the bus delivers into verified events; [`Board`] is the pure fold of those;
+//! [`text`] and [`json`] render it. Nothing here trusts the bus: what does not verify is shown as that, and is never a
+//! result. Nothing here reads a clock: whoever asks says what time it is.
+
+mod board;
+mod build;
+mod follow;
+pub mod json;
+mod log;
+mod row;
+mod tail;
+mod terminal;
+pub mod text;
+mod view;
+
+pub use board::{Answer, Board, Event, Reported, Stray};
+pub use build::{BuildStatus, Ending, StepStatus};
+pub use follow::{LogFollower, Tail, TailNext};
+pub use log::{LogAssembly, LogPiece};
+pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
+pub use tail::{Entry, Unproven, open_report};
+pub use terminal::{MARK, Sanitizer, write_log_safely};
+pub use view::{Farm, ViewError, Viewer};

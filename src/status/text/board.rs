@@ -1,0 +1,286 @@
+//! The board as an aligned table.
+
+use std::io;
+
+use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
+
+use super::{Paint, RUNNING, Style, age, badge};
+use crate::status::board::Board;
+use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
+use crate::status::view::Farm;
+
+const TITLES: [&str; 8] = [
+    "VERDICT", "PROJECT", "BUILDER", "TESTED", "SINCE", "AGE", "SLAVE", "NOW",
+];
+
+/// Writes the board at `now` as aligned text, one builder (and the branches it tests) a line.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_board(
+    farm: &Farm,
+    board: &Board,
+    now: Timestamp,
+    style: Style,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}  {}",
+        style.paint(Paint::Strong, farm.name.as_str()),
+        farm.id
+    )?;
+    writeln!(out, "{}", style.paint(Paint::Faint, &farm.words))?;
+    writeln!(out)?;
+    let rows = board.rows(now);
+    if rows.is_empty() {
+        writeln!(
+            out,
+            "No builder yet: the roster names none, and none was given a command."
+        )?;
+    } else {
+        let mut table = vec![TITLES.map(|title| (title.to_owned(), Paint::Faint))];
+        table.extend(rows.iter().map(|row| cells(row, now)));
+        write_table(&table, style, out)?;
+        writeln!(out)?;
+        writeln!(out, "{}", summary(&rows))?;
+    }
+    write_notes(board, &rows, style, out)
+}
+
+fn write_table(
+    table: &[[(String, Paint); 8]],
+    style: Style,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let mut widths = [0; 8];
+    for line in table {
+        for (width, (text, _)) in widths.iter_mut().zip(line) {
+            *width = text.chars().count().max(*width);
+        }
+    }
+    for line in table {
+        let mut gap = 0;
+        for ((text, paint), width) in line.iter().zip(widths) {
+            // The gap before a cell and not behind it, so that no line ends in spaces.
+            if !text.is_empty() {
+                write!(out, "{:gap$}{}", "", style.paint(*paint, text))?;
+                gap = 0;
+            }
+            gap += width - text.chars().count() + 2;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn cells(row: &Row, now: Timestamp) -> [(String, Paint); 8] {
+    let (verdict, paint) = match row.shown() {
+        Shown::Verdict(verdict) => {
+            let (text, paint) = badge(verdict);
+            (text.to_owned(), paint)
+        }
+        Shown::Stale(verdict) => (format!("? stale, was {}", word(verdict)), Paint::Machine),
+        Shown::Unknown => ("? unknown".to_owned(), Paint::Faint),
+    };
+    let plain = |text: String| (text, Paint::Plain);
+    let last = row.last_word.as_ref();
+    [
+        (verdict, paint),
+        plain(
+            row.project
+                .as_ref()
+                .map_or("?".to_owned(), ToString::to_string),
+        ),
+        plain(row.builder.to_string()),
+        plain(tested(row)),
+        plain(last.map_or_else(String::new, |last| since(last, now))),
+        plain(last.map_or_else(String::new, |last| age(now.since(last.at)))),
+        slave(row, now),
+        activity(row, now),
+    ]
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    // Glyph and word are parted by the first space.
+    badge(verdict)
+        .0
+        .split_once(' ')
+        .map_or("", |(_, word)| word)
+}
+
+fn tested(row: &Row) -> String {
+    let Some(last) = &row.last_word else {
+        let branch =
+            |(repository, branch): &(RepositoryName, Branch)| format!("{repository} {branch}");
+        return row
+            .branches
+            .iter()
+            .map(branch)
+            .collect::<Vec<_>>()
+            .join(", ");
+    };
+    let mut text = last
+        .sources
+        .iter()
+        .map(|source| {
+            format!(
+                "{} {} {}",
+                source.repository,
+                source.branch,
+                source.revision.short()
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Some(behind @ 1..) = row.behind {
+        text = format!("{text} ({behind} behind)");
+    }
+    text
+}
+
+fn since(last: &LastWord, now: Timestamp) -> String {
+    let or_longer = if last.or_longer { " or more" } else { "" };
+    format!("{}{or_longer}", age(now.since(last.since)))
+}
+
+fn slave(row: &Row, now: Timestamp) -> (String, Paint) {
+    let Some(slave) = &row.slave else {
+        return ("?".to_owned(), Paint::Faint);
+    };
+    let (mark, paint) = match row.standing {
+        SlaveStanding::Revoked => (Some("revoked".to_owned()), Paint::Bad),
+        SlaveStanding::Closed => (Some("has left".to_owned()), Paint::Machine),
+        SlaveStanding::Unlisted => (Some("not in the roster".to_owned()), Paint::Machine),
+        SlaveStanding::Paused => (Some("paused by the operator".to_owned()), Paint::Machine),
+        SlaveStanding::Active | SlaveStanding::Probation => match (row.paused_until, row.silent) {
+            (Some(until), _) => {
+                let mark = format!("paused by its owner for {}", age(until.since(now)));
+                (Some(mark), Paint::Machine)
+            }
+            (None, true) => (Some("silent".to_owned()), Paint::Machine),
+            (None, false) if row.standing == SlaveStanding::Probation => {
+                (Some("on probation".to_owned()), Paint::Faint)
+            }
+            (None, false) => (None, Paint::Plain),
+        },
+    };
+    (
+        mark.map_or_else(|| slave.to_string(), |mark| format!("{slave}, {mark}")),
+        paint,
+    )
+}
+
+/// What runs; else what came of the newest build, if that says nothing about the code.
+fn activity(row: &Row, now: Timestamp) -> (String, Paint) {
+    if let Some(running) = &row.running {
+        let waiting = match row.waiting {
+            0 => String::new(),
+            more => format!(", {more} more waiting"),
+        };
+        return (format!("{}{waiting}", progress(running, now)), RUNNING.1);
+    }
+    let Some(newest) = &row.newest else {
+        return (String::new(), Paint::Plain);
+    };
+    let (text, paint) = badge(newest.verdict);
+    let code = newest
+        .code
+        .as_ref()
+        .map_or_else(String::new, |code| format!(" {code}"));
+    (format!("{text}{code}, build {}", newest.number), paint)
+}
+
+fn progress(running: &Running, now: Timestamp) -> String {
+    let number = running.number;
+    let since = age(now.since(running.since));
+    match (running.state, &running.step_name) {
+        (BuildState::Running { step, .. }, name) => {
+            let name = name
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" {name}"));
+            let (step, steps) = (u32::from(step) + 1, running.steps);
+            format!(
+                "{}, build {number}, step {step}/{steps}{name}, for {since}",
+                RUNNING.0
+            )
+        }
+        (BuildState::Accepted, _) => format!("… accepted, build {number}, {since} ago"),
+        (BuildState::Ordered | BuildState::Done { .. }, _) => {
+            format!("… ordered, build {number}, {since} ago")
+        }
+    }
+}
+
+fn summary(rows: &[Row]) -> String {
+    let count = |test: &dyn Fn(Shown) -> bool| rows.iter().filter(|row| test(row.shown())).count();
+    let parts = [
+        (
+            count(&|shown| shown == Shown::Verdict(Verdict::Failed)),
+            "FAILED",
+        ),
+        (
+            count(&|shown| shown == Shown::Verdict(Verdict::Warned)),
+            "warned",
+        ),
+        (
+            count(&|shown| shown == Shown::Verdict(Verdict::Passed)),
+            "passed",
+        ),
+        (count(&|shown| matches!(shown, Shown::Stale(_))), "stale"),
+        (count(&|shown| shown == Shown::Unknown), "unknown"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    format!("{} of {} rows", parts.join(", "), rows.len())
+}
+
+fn write_notes(
+    board: &Board,
+    rows: &[Row],
+    style: Style,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let mut notes = Vec::new();
+    let mut counted = Vec::new();
+    for row in rows {
+        if let Some(last) = &row.last_word
+            && last.disputed
+        {
+            notes.push(format!(
+                "{}/{}: the slave signed two verdicts that differ; the first is shown",
+                row.builder, last.number
+            ));
+        }
+        if let Some(slave) = &row.slave
+            && row.missing_reports > 0
+            && !counted.contains(&slave)
+        {
+            counted.push(slave);
+            notes.push(format!(
+                "{slave}: {} of its reports are missing",
+                row.missing_reports
+            ));
+        }
+    }
+    let strays = board.strays().count();
+    if strays > 0 {
+        notes.push(format!(
+            "{strays} reports answer no command that was given to their sender; they are no results"
+        ));
+    }
+    let unproven = board.unproven().count();
+    if unproven > 0 {
+        notes.push(format!(
+            "{unproven} messages do not verify; they are not counted as anything"
+        ));
+    }
+    for note in notes {
+        writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! One build, in full.
+
+use std::io;
+
+use crate::model::{Build, BuildState, Isolation, Outcome, ReportBody, Source, Timestamp};
+
+use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span};
+use crate::status::board::Board;
+use crate::status::build::{BuildStatus, Ending, StepStatus};
+
+/// Writes one build in full: verdict, steps, what was tested and why, what it covers, times, digests, and who signed.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_build(
+    board: &Board,
+    build: &BuildStatus,
+    now: Timestamp,
+    style: Style,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let order = &build.order;
+    writeln!(
+        out,
+        "{}  {}",
+        style.paint(Paint::Strong, &build.id().to_string()),
+        headline(build, now, style)
+    )?;
+    let mut page = Page { style, out };
+    page.field("project", &order.project.to_string())?;
+    page.field("slave", &order.slave.to_string())?;
+    page.field("reason", order.reason.as_str())?;
+    if let Some(requester) = &order.requester {
+        page.field("requester", requester.as_str())?;
+    }
+    if let Some(number) = order.retry_of {
+        page.field(
+            "retry of",
+            &format!("{}/{number}, attempt {}", order.builder, order.attempt),
+        )?;
+    }
+    for source in &order.sources {
+        page.field("source", &describe(source))?;
+    }
+    covers(board, order, &mut page)?;
+    for (number, step) in (1..).zip(&build.steps) {
+        page.field("step", &describe_step(number, build, step, now, style))?;
+        if let Some(outcome) = &step.outcome {
+            page.field("", &describe_log(outcome))?;
+        }
+        if let Some(script) = &step.script {
+            page.field("", &format!("script {script}"))?;
+        }
+    }
+    times(build, &mut page)?;
+    page.field(
+        "command",
+        &format!("{} signed by {}", build.command, build.signer),
+    )?;
+    if let Some(ending) = &build.ending {
+        page.field(
+            "report",
+            &format!("{} signed by {}", ending.report, ending.signer),
+        )?;
+    }
+    warnings(board, build, &mut page)
+}
+
+/// Labelled lines.
+struct Page<'a, W> {
+    style: Style,
+    out: &'a mut W,
+}
+
+impl<W: io::Write> Page<'_, W> {
+    fn field(&mut self, label: &str, value: &str) -> io::Result<()> {
+        let label = self.style.paint(Paint::Faint, &format!("{label:<10}"));
+        let line = format!("  {label}{value}");
+        writeln!(self.out, "{}", line.trim_end())
+    }
+
+    fn warning(&mut self, text: &str) -> io::Result<()> {
+        let text = self.style.paint(Paint::Machine, &format!("! {text}"));
+        writeln!(self.out, "  {text}")
+    }
+}
+
+fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
+    let Some(verdict) = build.verdict(now) else {
+        let text = match build.state {
+            BuildState::Running { .. } => RUNNING.0,
+            BuildState::Accepted => "… accepted",
+            BuildState::Ordered | BuildState::Done { .. } => "… ordered",
+        };
+        return style.paint(RUNNING.1, text);
+    };
+    let verdict = style.verdict(verdict);
+    match &build.ending {
+        Some(ending) => {
+            let detail = detail(&ending.body);
+            format!("{verdict}{detail}, {} ago", age(now.since(ending.at())))
+        }
+        None => format!(
+            "{verdict}: no word since it was ordered to be over {} ago",
+            age(now.since(build.order.finish_by))
+        ),
+    }
+}
+
+fn detail(body: &ReportBody) -> String {
+    match body {
+        ReportBody::Refused { code, detail } => format!(" {code}: {detail}"),
+        ReportBody::Deferred { until } => format!(": put off until {until}"),
+        ReportBody::Finished {
+            detail: Some(detail),
+            ..
+        }
+        | ReportBody::Lost { detail } => format!(": {detail}"),
+        ReportBody::Finished { detail: None, .. }
+        | ReportBody::Accepted { .. }
+        | ReportBody::StepStarted { .. }
+        | ReportBody::StepFinished { .. } => String::new(),
+    }
+}
+
+fn describe(source: &Source) -> String {
+    format!(
+        "{} {} {}",
+        source.repository, source.branch, source.revision
+    )
+}
+
+fn covers<W: io::Write>(board: &Board, order: &Build, page: &mut Page<'_, W>) -> io::Result<()> {
+    for id in &order.covers {
+        let Some(change) = board.change(id) else {
+            page.field(
+                "covers",
+                &format!("change {}, no longer on record", id.short()),
+            )?;
+            continue;
+        };
+        page.field(
+            "covers",
+            &format!(
+                "{} {} moved to {}",
+                change.repository,
+                change.branch,
+                change.revision.short()
+            ),
+        )?;
+        for commit in &change.commits {
+            let (revision, subject) = (commit.revision.short(), &commit.subject);
+            page.field("", &format!("{revision} {subject} ({})", commit.author))?;
+        }
+        if change.more > 0 {
+            page.field("", &format!("and {} more commits", change.more))?;
+        }
+    }
+    Ok(())
+}
+
+fn describe_step(
+    number: usize,
+    build: &BuildStatus,
+    step: &StepStatus,
+    now: Timestamp,
+    style: Style,
+) -> String {
+    let place = format!("{number}/{} {}", build.steps.len(), step.name);
+    let over = build.verdict(now).is_some();
+    let Some(outcome) = &step.outcome else {
+        let (text, paint) = match (step.started, over) {
+            (Some(_), false) => RUNNING,
+            (Some(_), true) => ("? unknown", Paint::Machine),
+            (None, true) => NOT_RUN,
+            (None, false) => ("… waiting", Paint::Faint),
+        };
+        return format!("{place}  {}", style.paint(paint, text));
+    };
+    let (text, paint) = badge(outcome.verdict);
+    let mut parts = vec![style.paint(paint, text), span(outcome.duration)];
+    parts.extend(outcome.exit.map(|exit| format!("exit {exit}")));
+    parts.extend(outcome.signal.map(|signal| format!("signal {signal}")));
+    parts.extend(outcome.tests.map(|tests| {
+        format!(
+            "{} tests passed, {} failed, {} skipped",
+            tests.passed, tests.failed, tests.skipped
+        )
+    }));
+    parts.extend(outcome.cpu.map(|cpu| format!("CPU {}", span(cpu))));
+    parts.extend(
+        outcome
+            .peak_memory
+            .map(|bytes| format!("memory {} MiB", bytes >> 20)),
+    );
+    format!("{place}  {}", parts.join(", "))
+}
+
+fn describe_log(outcome: &Outcome) -> String {
+    let cut = match outcome.log_cut {
+        0 => String::new(),
+        cut => format!(" ({cut} more cut off)"),
+    };
+    format!("log {} bytes{cut}, {}", outcome.log_bytes, outcome.log)
+}
+
+fn times<W: io::Write>(build: &BuildStatus, page: &mut Page<'_, W>) -> io::Result<()> {
+    let issued = build.order.issued;
+    page.field("ordered", &issued.to_string())?;
+    if let Some(received) = build.received {
+        page.field(
+            "received",
+            &format!("{received}, {}", later(issued, received)),
+        )?;
+        if let Some(started) = build.started() {
+            page.field(
+                "started",
+                &format!("{started}, {}", later(received, started)),
+            )?;
+        }
+    }
+    let Some(Ending {
+        issued,
+        stored,
+        body,
+        ..
+    }) = &build.ending
+    else {
+        return Ok(());
+    };
+    page.field(
+        "ended",
+        &format!("{issued}, stored {}", later(*issued, *stored)),
+    )?;
+    if let ReportBody::Finished { log, isolation, .. } = body {
+        page.field("isolation", isolation_word(*isolation))?;
+        page.field("logs", &log.to_string())?;
+    }
+    Ok(())
+}
+
+/// How much later `to` is. Two machines' clocks may say that it is earlier.
+fn later(from: Timestamp, to: Timestamp) -> String {
+    if to < from {
+        format!("{} before that, so the clocks differ", span(from.since(to)))
+    } else {
+        format!("{} later", span(to.since(from)))
+    }
+}
+
+fn isolation_word(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Plain => "plain",
+        Isolation::Landlock => "landlock",
+        Isolation::Namespaces => "namespaces",
+    }
+}
+
+fn warnings<W: io::Write>(
+    board: &Board,
+    build: &BuildStatus,
+    page: &mut Page<'_, W>,
+) -> io::Result<()> {
+    if let Some(cancel) = board.cancel_of(build) {
+        page.warning(&format!("the master cancelled it: {}", cancel.reason))?;
+    }
+    if build.disputed {
+        page.warning("the slave signed two verdicts that differ; the first is shown")?;
+    }
+    if !build.proven {
+        page.warning("ordered by a key that was stolen, and not answered: nobody can say that the master ordered it")?;
+    }
+    let namesakes = board.namesakes(&build.id()).count();
+    if namesakes > 1 {
+        page.warning(&format!(
+            "{namesakes} commands bear this name; the first of them is shown"
+        ))?;
+    }
+    Ok(())
+}

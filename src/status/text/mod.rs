@@ -1,0 +1,82 @@
+//! The board, builds, reports and logs as text for people. A glyph never stands without its word, nor a colour without both.
+
+mod board;
+mod build;
+mod entry;
+mod log;
+mod span;
+
+pub use board::write_board;
+pub use build::write_build;
+pub use entry::write_entry;
+pub use log::LogPrinter;
+pub use span::{age, span};
+
+use crate::model::Verdict;
+
+/// How text may look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Style {
+    /// Without any escape sequence.
+    #[default]
+    Plain,
+    /// With ANSI colours.
+    Colour,
+}
+
+/// What a colour says; the word beside it says the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Paint {
+    Plain,
+    Good,
+    Warning,
+    Bad,
+    Busy,
+    Machine,
+    Faint,
+    Strong,
+}
+
+impl Style {
+    fn paint(self, paint: Paint, text: &str) -> String {
+        let code = match paint {
+            Paint::Plain => "",
+            Paint::Good => "32",
+            Paint::Warning => "33",
+            Paint::Bad => "1;31",
+            Paint::Busy => "36",
+            Paint::Machine => "35",
+            Paint::Faint => "2",
+            Paint::Strong => "1",
+        };
+        match self {
+            Self::Colour if !code.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain | Self::Colour => text.to_owned(),
+        }
+    }
+
+    /// Glyph and word of a verdict.
+    fn verdict(self, verdict: Verdict) -> String {
+        let (text, paint) = badge(verdict);
+        self.paint(paint, text)
+    }
+}
+
+const RUNNING: (&str, Paint) = ("… running", Paint::Busy);
+const NOT_RUN: (&str, Paint) = ("- not run", Paint::Faint);
+
+/// Only `passed` is green, and only what is wrong with the code is red; what went wrong with the machine or the farm has a
+/// mark of its own.
+fn badge(verdict: Verdict) -> (&'static str, Paint) {
+    match verdict {
+        Verdict::Passed => ("✓ passed", Paint::Good),
+        Verdict::Warned => ("~ warned", Paint::Warning),
+        Verdict::Failed => ("✗ FAILED", Paint::Bad),
+        Verdict::Skipped => ("- skipped", Paint::Faint),
+        Verdict::Refused => ("/ refused", Paint::Machine),
+        Verdict::Cancelled => ("/ cancelled", Paint::Faint),
+        Verdict::TimedOut => ("! timed-out", Paint::Machine),
+        Verdict::Errored => ("! errored", Paint::Machine),
+        Verdict::Lost => ("! lost", Paint::Machine),
+    }
+}

@@ -1,0 +1,285 @@
+//! A viewer at the bus: reads the streams, verifies for itself, and hands on.
+
+use crate::bus::{Bus, BusError, Delivery, Stream};
+use crate::model::{Change, Command, FarmId, FarmName, LogChunk, Position, Presence};
+use crate::trust::{KeyringError, Reader, Verified, words};
+use crate::wire::Payload;
+
+use super::board::{Board, Event};
+use super::build::BuildStatus;
+use super::follow::{LogFollower, Tail};
+use super::log::{LogAssembly, LogPiece};
+use super::tail::{Entry, Unproven, open, open_report};
+
+/// How a farm is named to people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Farm {
+    /// Its name, as its first keyring says.
+    pub name: FarmName,
+    /// Its id.
+    pub id: FarmId,
+    /// The id as words.
+    pub words: String,
+}
+
+/// Why there is nothing to view.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The bus did not do its part.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The bus does not hold the keyring that the farm's id names.
+    #[error("the bus holds no keyring of farm {0}")]
+    NoKeyring(FarmId),
+    /// It holds something else in its place.
+    #[error("what the bus holds as the first keyring is not that of the farm")]
+    Keyring(#[from] KeyringError),
+}
+
+/// Reads a farm's streams with nothing but the farm's id.
+pub struct Viewer {
+    bus: Bus,
+    reader: Reader,
+    next_roster: u64,
+    /// How often the roster may yet be read again because of a key that is not known.
+    reloads: u32,
+    /// Entries since the last time that `reloads` grew.
+    entries: u32,
+}
+
+/// Junk by unknown keys may make a viewer read the roster again this often at once,
+const MAX_RELOADS: u32 = 8;
+/// and once more for every so many entries.
+const ENTRIES_PER_RELOAD: u32 = 32;
+
+impl Viewer {
+    /// Reads the first keyring, which the farm's id vouches for, and every version of the roster.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError`].
+    pub async fn new(bus: Bus, farm: FarmId) -> Result<Self, ViewError> {
+        let subject = bus.subjects().keyring(Position::default());
+        // Whoever can make the broker store junk behind the keyring does not hide it: the first that verifies counts.
+        let mut reader = Err(ViewError::NoKeyring(farm));
+        for delivery in bus.read_all(Stream::Keyring, &subject, 0).await? {
+            reader = Reader::new(farm, &delivery.bytes).map_err(ViewError::Keyring);
+            if reader.is_ok() {
+                break;
+            }
+        }
+        let mut viewer = Self {
+            bus,
+            reader: reader?,
+            next_roster: 0,
+            reloads: MAX_RELOADS,
+            entries: 0,
+        };
+        viewer.load_rosters().await?;
+        Ok(viewer)
+    }
+
+    /// How the farm is named to people.
+    #[must_use]
+    pub fn farm(&self) -> Farm {
+        Farm {
+            name: self.reader.keyring().name.clone(),
+            id: *self.reader.farm(),
+            words: words(self.reader.farm()),
+        }
+    }
+
+    /// What it has verified so far.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Takes in the versions of the roster that are new; returns whether there were any.
+    async fn load_rosters(&mut self) -> Result<bool, BusError> {
+        let filter = self.bus.subjects().rosters();
+        let deliveries = self.bus.read_all(Stream::Roster, &filter, self.next_roster);
+        let mut learnt = false;
+        for delivery in deliveries.await? {
+            self.next_roster = delivery.sequence + 1;
+            match self.reader.learn_roster(&delivery.bytes) {
+                Ok(()) => learnt = true,
+                Err(error) => {
+                    tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
+                }
+            }
+        }
+        Ok(learnt)
+    }
+
+    /// Folds all that the streams hold now.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the bus does not answer, or not to the end.
+    pub async fn snapshot(&mut self) -> Result<Board, BusError> {
+        let mut board = Board::default();
+        self.load_rosters().await?;
+        // Reports before commands and changes: whatever a report answers was stored before it.
+        for entry in self.entries(0).await? {
+            board.apply(entry.into());
+        }
+        let subjects = self.bus.subjects().clone();
+        // The filter leaves out who leads, which is no command.
+        let commands = (Stream::Commands, subjects.commands());
+        let ordered = |sequence, command: Verified<Command>| Event::Ordered { sequence, command };
+        self.read_into(&mut board, commands, ordered).await?;
+        let changes = (Stream::Changes, subjects.changes());
+        let moved = |sequence, change: Verified<Change>| Event::Changed { sequence, change };
+        self.read_into(&mut board, changes, moved).await?;
+        let presences = (Stream::Presence, subjects.presences());
+        let present = |_, presence: Verified<Presence>| Event::Present(presence);
+        self.read_into(&mut board, presences, present).await?;
+        if let Some(roster) = self.reader.roster() {
+            board.set_roster(roster.clone());
+        }
+        Ok(board)
+    }
+
+    async fn read_into<T: Payload>(
+        &self,
+        board: &mut Board,
+        (stream, filter): (Stream, String),
+        event: impl Fn(u64, Verified<T>) -> Event,
+    ) -> Result<(), BusError> {
+        for delivery in self.bus.read_all(stream, &filter, 0).await? {
+            board.apply(match open::<T>(&self.reader, stream, &delivery) {
+                Ok(verified) => event(delivery.sequence, verified),
+                Err(unproven) => Event::Unproven(unproven),
+            });
+        }
+        Ok(())
+    }
+
+    /// What the results stream holds now from sequence `from` on.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the bus does not answer, or not to the end.
+    pub async fn entries(&mut self, from: u64) -> Result<Vec<Entry>, BusError> {
+        let filter = self.bus.subjects().reports();
+        let mut entries = Vec::new();
+        for delivery in self.bus.read_all(Stream::Results, &filter, from).await? {
+            entries.push(self.open(&delivery).await);
+        }
+        Ok(entries)
+    }
+
+    /// Follows the results stream from sequence `from` on: what it holds, then what comes.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the bus does not let this login subscribe.
+    pub async fn tail(&mut self, from: u64) -> Result<Tail<'_>, BusError> {
+        let follower = self.bus.follow(Stream::Results, from).await?;
+        Ok(Tail::new(self, follower))
+    }
+
+    /// Opens a report. One by a key that is not known makes it look for a newer roster first, but not for every such
+    /// message: junk must not turn every viewer against the bus.
+    pub(super) async fn open(&mut self, delivery: &Delivery) -> Entry {
+        self.entries += 1;
+        if self.entries >= ENTRIES_PER_RELOAD {
+            self.entries = 0;
+            self.reloads = (self.reloads + 1).min(MAX_RELOADS);
+        }
+        let entry = open_report(&self.reader, delivery);
+        let stranger =
+            matches!(&entry, Entry::Unproven(unproven) if unproven.is_by_an_unknown_key());
+        if !stranger || self.reloads == 0 {
+            return entry;
+        }
+        self.reloads -= 1;
+        match self.load_rosters().await {
+            Ok(true) => open_report(&self.reader, delivery),
+            Ok(false) => entry,
+            Err(error) => {
+                tracing::warn!(%error, "roster not readable now");
+                entry
+            }
+        }
+    }
+
+    /// The log of a build, as far as the stream holds it now, by step and offset.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the bus does not answer, or not to the end.
+    pub async fn log(&self, build: &BuildStatus) -> Result<Vec<LogPiece>, BusError> {
+        let subject = self.bus.subjects().log(&build.order.slave, &build.id());
+        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
+        for delivery in self.bus.read_all(Stream::Logs, &subject, 0).await? {
+            match open_chunk(&self.reader, build, &delivery) {
+                Ok(chunk) => chunks.push(chunk),
+                Err(unproven) => pieces.push(LogPiece::Unproven(unproven)),
+            }
+        }
+        // Steps overlap in the stream: what one has printed may still be sent while the next runs. Stable, so that of two
+        // chunks for one place the first stands.
+        chunks.sort_by_key(|chunk| (chunk.step, chunk.offset));
+        let mut assembly = LogAssembly::default();
+        let mut chunks = chunks.into_iter().peekable();
+        for (step, status) in (0..).zip(&build.steps) {
+            while let Some(chunk) = chunks.next_if(|chunk| chunk.step == step) {
+                pieces.extend(assembly.take(&chunk));
+            }
+            if let Some(outcome) = &status.outcome {
+                pieces.extend(assembly.end(step, outcome));
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Follows the log of a build until the report that ends the build, and until all of the log is there that the slave
+    /// says it kept, or no more comes.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Request`] if the bus does not let this login subscribe.
+    pub async fn follow_log(&self, build: &BuildStatus) -> Result<LogFollower<'_>, BusError> {
+        let subjects = self.bus.subjects();
+        let log = subjects.log(&build.order.slave, &build.id());
+        let reports = subjects.report(&build.order.slave, &build.order.builder);
+        let chunks = self.bus.follow_subject(Stream::Logs, log, 0).await?;
+        let reports = self.bus.follow_subject(Stream::Results, reports, 0).await?;
+        Ok(LogFollower::new(&self.reader, build, chunks, reports))
+    }
+}
+
+pub(super) fn open_chunk(
+    reader: &Reader,
+    build: &BuildStatus,
+    delivery: &Delivery,
+) -> Result<LogChunk, Unproven> {
+    let chunk = open::<LogChunk>(reader, Stream::Logs, delivery)?;
+    let said = chunk.body();
+    let order = &build.order;
+    let meant = said.command == build.command
+        && said.slave == order.slave
+        && said.builder == order.builder
+        && chunk.signer() == order.report_key
+        && usize::from(said.step) < build.steps.len();
+    if meant {
+        Ok(chunk.into_body())
+    } else {
+        let error = &AnotherBuildsLog;
+        Err(Unproven::new(Stream::Logs, delivery, "E-LOG", error))
+    }
+}
+
+/// A genuine chunk in another log's place.
+#[derive(Debug, thiserror::Error)]
+#[error("this is no part of the log of this command")]
+struct AnotherBuildsLog;

@@ -1,0 +1,169 @@
+//! Mistakes, and the one sentence that each gets.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{Farm, pybots};
+
+fn fails_with(arguments: &[&str], exit: i32, sentence: &str) {
+    let output = pybots(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {said}");
+    assert!(said.contains(sentence), "{arguments:?}: {said}");
+    assert!(said.starts_with("error: ") || exit == 2, "{said}");
+}
+
+#[tokio::test]
+async fn each_mistake_in_a_slaves_files_is_named_and_nothing_is_started() {
+    let farm = Farm::new().await;
+    let config = farm.text("slave/slave.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    let check = ["slave", "check", "--config", &config];
+    assert!(pybots(&check).status.success());
+    let edits = [
+        (
+            "bus = ",
+            "buss = ",
+            "slave.toml: line 3, column 1: unknown field `buss`",
+        ),
+        (
+            "parallel-builds = 2",
+            "parallel-builds = \"2\"",
+            "line 8, column 19: invalid type",
+        ),
+        (
+            "[builders.bar-linux]",
+            "[builders.foo-linux]",
+            "duplicate key",
+        ),
+        (
+            "\"maple\"",
+            "\"Maple Tree\"",
+            "a slave's name must begin with a lower-case letter or a digit",
+        ),
+        (
+            "script = \"record.sh\"",
+            "script = \"missing.sh\"",
+            "commands.record.script",
+        ),
+    ];
+    for (from, to, sentence) in edits {
+        fs::write(&config, good.replacen(from, to, 1)).unwrap();
+        fails_with(&check, 8, sentence);
+        fails_with(
+            &["slave", "run", "--config", &config],
+            8,
+            "Nothing was started.",
+        );
+    }
+    fs::write(&config, &good).unwrap();
+    let script = farm.path("slave/record.sh");
+    for (mode, sentence) in [
+        (0o644, "is not executable"),
+        (0o777, "is writable by others"),
+    ] {
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+        fails_with(&check, 8, sentence);
+    }
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(farm.path("slave"), fs::Permissions::from_mode(0o777)).unwrap();
+    fails_with(&check, 8, "is writable by others (mode 0777)");
+    fs::set_permissions(farm.path("slave"), fs::Permissions::from_mode(0o755)).unwrap();
+    for key in ["slave/state/report.key", "slave/state/bus.nk"] {
+        fs::set_permissions(farm.path(key), fs::Permissions::from_mode(0o644)).unwrap();
+        fails_with(&check, 8, "others can read it; fix: chmod 600");
+        fs::set_permissions(farm.path(key), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert!(pybots(&check).status.success());
+    fails_with(
+        &["slave", "check", "--config", "/nowhere/slave.toml"],
+        8,
+        "cannot read /nowhere/slave.toml",
+    );
+}
+
+#[tokio::test]
+async fn each_mistake_in_a_masters_files_is_named_and_nothing_is_started() {
+    let mut farm = Farm::new().await;
+    let config = farm.text("master/master.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    let check = ["master", "check", "--config", &config];
+    assert!(pybots(&check).status.success());
+    let other_farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    let edits = [
+        (
+            "poll-seconds",
+            "poll-secs",
+            "master.toml: line 13, column 1: unknown field `poll-secs`",
+        ),
+        (&*farm.id.to_string(), other_farm, "not of the pinned farm"),
+        (
+            "slave = \"maple\"",
+            "slave = \"*\"",
+            "a slave's name must begin",
+        ),
+        (
+            "python = \"main\"",
+            "python = \"trunk\"",
+            "there is no branch trunk in [repositories.python]",
+        ),
+    ];
+    for (from, to, sentence) in edits {
+        fs::write(&config, good.replacen(from, to, 1)).unwrap();
+        fails_with(&check, 8, sentence);
+    }
+    fs::write(&config, &good).unwrap();
+    fs::set_permissions(
+        farm.path("keys/signing.key"),
+        fs::Permissions::from_mode(0o640),
+    )
+    .unwrap();
+    fails_with(&check, 8, "has mode 0640, so others can read it");
+    fs::set_permissions(
+        farm.path("keys/signing.key"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+
+    farm.server.kill();
+    let approve = [
+        "master",
+        "approve",
+        "--config",
+        &config,
+        "not an application",
+    ];
+    fails_with(&approve, 2, "an application is one line of five words");
+    let farm_file = crate::forgeries::farm_file(&farm);
+    fails_with(
+        &["status", "--farm", &farm_file],
+        6,
+        "cannot reach the bus at nats://127.0.0.1",
+    );
+}
+
+#[tokio::test]
+async fn keys_are_never_overwritten_and_a_farm_id_decides() {
+    let farm = Farm::new().await;
+    let keys = farm.text("keys");
+    fails_with(
+        &["keys", "init", "test-farm", "--dir", &keys],
+        8,
+        "is there already; no key was made",
+    );
+    let keyring = farm.text("keys/test-farm.keyring");
+    let other_farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    fails_with(
+        &["keys", "show", &keyring, "--farm", other_farm],
+        4,
+        "not of the pinned farm",
+    );
+    let mut bytes = fs::read(&keyring).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&keyring, bytes).unwrap();
+    fails_with(
+        &["keys", "show", &keyring],
+        4,
+        "is not a keyring that verifies",
+    );
+}

@@ -1,0 +1,171 @@
+//! Processes that die, and a bus that goes away.
+
+use std::collections::BTreeSet;
+
+use pybots::model::{ReportBody, Verdict};
+
+use crate::harness::{Farm, eventually, now};
+
+#[tokio::test]
+async fn a_master_killed_between_two_check_ins_neither_loses_nor_repeats_one() {
+    let mut farm = Farm::new().await;
+    let mut revisions = vec![farm.check_in("first")];
+    farm.start_master();
+    farm.start_slave().await;
+    for (number, file) in [(1, "second"), (2, "third"), (3, "fourth")] {
+        wait_for_build(&farm, number).await;
+        farm.master.as_mut().unwrap().kill();
+        revisions.push(farm.check_in(file));
+        farm.start_master();
+    }
+    wait_for_build(&farm, 4).await;
+    let expected: Vec<String> = (1..)
+        .zip(&revisions)
+        .map(|(number, revision)| format!("foo-linux/{number} {revision}"))
+        .collect();
+    assert_eq!(farm.ran(), expected);
+}
+
+async fn wait_for_build(farm: &Farm, number: u64) {
+    let id = format!("foo-linux/{number}").parse().unwrap();
+    let verdict = eventually("a verdict", || async {
+        farm.board().await.verdict_of(&id, now())
+    })
+    .await;
+    assert_eq!(verdict, Verdict::Passed);
+}
+
+#[tokio::test]
+async fn a_second_master_takes_the_lead_and_the_first_steps_down() {
+    let mut farm = Farm::new().await;
+    farm.check_in("first");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    let mut first = farm.master.take().unwrap();
+    farm.start_master();
+    eventually("the second one leads", || async {
+        first.said().contains("lease=2").then_some(())
+    })
+    .await;
+    farm.check_in("second");
+    wait_for_build(&farm, 2).await;
+    farm.check_in("third");
+    wait_for_build(&farm, 3).await;
+    assert_eq!(farm.ran().len(), 3, "no check-in is built twice");
+    assert_eq!(first.wait(), Some(1));
+    assert!(
+        first.said().contains("another master took the lead"),
+        "{}",
+        first.said()
+    );
+}
+
+#[tokio::test]
+async fn a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
+    let mut farm = Farm::new().await;
+    let ran = farm.text("ran");
+    let body = format!(
+        "echo once >> {ran}\ni=0\nwhile [ $i -lt 5000 ]; do i=$((i+1)); echo \"line $i\"; done\n\
+         touch \"$PYBOTS_WORKSPACE/printed\"\nsleep 1000"
+    );
+    farm.script("chatty.sh", &body);
+    farm.write_slave_toml("[commands.chatty]\nscript = \"chatty.sh\"");
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    let id = farm.send(&farm.order(1, &["chatty", "record"])).await;
+    let printed = farm.path("slave/state/builders/foo-linux/workspace/printed");
+    eventually("all is printed", || async {
+        printed.exists().then_some(())
+    })
+    .await;
+    farm.slave.as_mut().unwrap().kill();
+    farm.start_slave().await;
+    assert!(matches!(farm.ending(id).await, ReportBody::Lost { .. }));
+    let expected: String = (1..=5000).map(|line| format!("line {line}\n")).collect();
+    eventually("every line arrives", || async {
+        (farm.log(&"foo-linux/1".parse().unwrap()).await == expected).then_some(())
+    })
+    .await;
+    farm.settle(2).await;
+    assert_eq!(farm.ran().len(), 2, "the lost build is not run again");
+    eventually("the job folder is gone", || async {
+        let jobs = std::fs::read_dir(farm.path("slave/state/jobs")).unwrap();
+        (jobs.count() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bus_killed_mid_build_gets_the_whole_report_and_log_when_it_is_back() {
+    let mut farm = Farm::new().await;
+    let (go, ran) = (farm.text("go"), farm.text("ran"));
+    let body = format!(
+        "echo once >> {ran}\necho before\nuntil [ -e {go} ]; do sleep 0.05; done\necho after\n\
+         touch \"$PYBOTS_WORKSPACE/over\""
+    );
+    farm.script("patient.sh", &body);
+    farm.write_slave_toml("[commands.patient]\nscript = \"patient.sh\"");
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    let id = farm.send(&farm.order(1, &["patient"])).await;
+    let build = "foo-linux/1".parse().unwrap();
+    eventually("it runs", || async {
+        farm.log(&build).await.contains("before").then_some(())
+    })
+    .await;
+    farm.server.kill();
+    std::fs::write(&go, "").unwrap();
+    let over = farm.path("slave/state/builders/foo-linux/workspace/over");
+    eventually("the build goes on without the bus", || async {
+        over.exists().then_some(())
+    })
+    .await;
+    farm.start_server();
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+    eventually("the whole log", || async {
+        (farm.log(&build).await == "before\nafter\n").then_some(())
+    })
+    .await;
+    assert_eq!(farm.ran().len(), 1);
+
+    // The chain of the slave's reports is whole: each names the one before it.
+    let reports = farm.reports().await;
+    for pair in reports.windows(2) {
+        assert_eq!(pair[1].body().previous, Some(pair[0].id()));
+        assert_eq!(pair[1].body().sequence, pair[0].body().sequence + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_bus_killed_under_master_and_slave_loses_no_check_in_and_doubles_none() {
+    let mut farm = Farm::new().await;
+    farm.check_in("0");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    let mut newest = String::new();
+    for round in 1..=3 {
+        newest = farm.check_in(&round.to_string());
+        farm.server.kill();
+        farm.start_server();
+        eventually("the check-in is built", || async {
+            farm.ran()
+                .iter()
+                .any(|line| line.ends_with(&newest))
+                .then_some(())
+        })
+        .await;
+    }
+    let lines = farm.ran();
+    let distinct: BTreeSet<&String> = lines.iter().collect();
+    assert_eq!(distinct.len(), lines.len(), "nothing runs twice: {lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    eventually("every build has its verdict", || async {
+        let board = farm.board().await;
+        let id = format!("foo-linux/{}", lines.len()).parse().unwrap();
+        (board.verdict_of(&id, now()) == Some(Verdict::Passed)).then_some(())
+    })
+    .await;
+    assert!(!newest.is_empty());
+}

@@ -1,0 +1,188 @@
+//! What a script finds, how it ends, and what is left of it.
+
+use std::fs;
+
+use pybots::model::{ReportBody, Text, Verdict};
+
+use crate::harness::{Farm, eventually};
+
+async fn farm_with(scripts: &[(&str, &str)]) -> Farm {
+    let mut farm = Farm::new().await;
+    let mut commands = String::new();
+    for (name, body) in scripts {
+        farm.script(&format!("{name}.sh"), body);
+        commands += &format!("[commands.{name}]\nscript = \"{name}.sh\"\n");
+    }
+    farm.write_slave_toml(&commands);
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    farm
+}
+
+#[tokio::test]
+async fn an_exit_status_becomes_its_verdict() {
+    let farm = farm_with(&[
+        ("fail", "exit 1"),
+        ("err", "exit 75"),
+        ("skip", "exit 77"),
+        ("die", "kill -9 $$"),
+    ])
+    .await;
+    let cases = [
+        (&["record"][..], Verdict::Passed),
+        (&["record", "fail"], Verdict::Failed),
+        (&["err"], Verdict::Errored),
+        (&["record", "skip"], Verdict::Skipped),
+        (&["die"], Verdict::Failed),
+    ];
+    for (number, (steps, expected)) in (1..).zip(cases) {
+        let id = farm.send(&farm.order(number, steps)).await;
+        assert_eq!(farm.verdict(id).await, expected, "{steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_flags_of_a_step_decide_what_its_failure_means() {
+    let farm = farm_with(&[("fail", "exit 1")]).await;
+    let mut warn = farm.order(1, &["fail", "record"]);
+    warn.steps[0].warn_only = true;
+    warn.steps[0].halt_on_failure = false;
+    let id = farm.send(&warn).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Warned);
+    assert_eq!(farm.ran().len(), 1, "goes on");
+
+    let mut halt = farm.order(2, &["fail", "record", "record"]);
+    halt.steps[2].always_run = true;
+    let id = farm.send(&halt).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Failed);
+    assert_eq!(farm.ran().len(), 2, "only the step that always runs");
+}
+
+#[tokio::test]
+async fn a62_a_script_sees_the_owners_variables_and_pybots_ones_and_nothing_else() {
+    let farm = farm_with(&[("show", "env")]).await;
+    let mut order = farm.order(1, &["show", "with-version"]);
+    order.steps[1]
+        .parameters
+        .insert("version".parse().unwrap(), Text::tidy("3.15.0a2"));
+    let id = farm.send(&order).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+    let log = eventually("the log", || async {
+        Some(farm.log(&"foo-linux/1".parse().unwrap()).await).filter(|log| log.contains("recorded"))
+    })
+    .await;
+    let mut names: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+        .collect();
+    names.sort_unstable();
+    // The shell itself sets PWD, SHLVL and _ in some builds.
+    names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
+    assert_eq!(
+        names,
+        [
+            "PATH",
+            "PYBOTS_BRANCH_PYTHON",
+            "PYBOTS_BUILD",
+            "PYBOTS_BUILDER",
+            "PYBOTS_CACHE",
+            "PYBOTS_PROJECT",
+            "PYBOTS_REPORTS",
+            "PYBOTS_REV_PYTHON",
+            "PYBOTS_SCRIPT_DIR",
+            "PYBOTS_WORKSPACE",
+        ]
+    );
+    assert!(log.contains(&format!(
+        "PYBOTS_SCRIPT_DIR={}\n",
+        fs::canonicalize(farm.path("slave")).unwrap().display()
+    )));
+}
+
+#[tokio::test]
+async fn a72_nothing_of_a_step_is_alive_after_it_also_after_a_double_fork_with_setsid() {
+    let body = "(setsid sh -c 'echo $$ > \"$PYBOTS_WORKSPACE/ghost\"; exec sleep 1000' &)\n\
+                until [ -s \"$PYBOTS_WORKSPACE/ghost\" ]; do :; done\nsleep 1000 &\nexit 0";
+    let farm = farm_with(&[("ghost", body)]).await;
+    let id = farm.send(&farm.order(1, &["ghost"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+    let ghost =
+        fs::read_to_string(farm.path("slave/state/builders/foo-linux/workspace/ghost")).unwrap();
+    assert!(
+        !std::path::Path::new("/proc").join(ghost.trim()).exists(),
+        "process {ghost} lives on"
+    );
+}
+
+#[tokio::test]
+async fn a_script_that_overruns_its_time_is_ended_with_the_verdict_timed_out() {
+    let farm = farm_with(&[("endless", "trap '' TERM\nsleep 1000 & wait")]).await;
+    let mut order = farm.order(1, &["endless"]);
+    order.steps[0].timeout = std::time::Duration::from_millis(200);
+    let id = farm.send(&order).await;
+    assert_eq!(farm.verdict(id).await, Verdict::TimedOut);
+}
+
+#[tokio::test]
+async fn a65_a_script_that_became_writable_by_others_is_refused_without_its_path() {
+    let farm = farm_with(&[("open", "exit 0")]).await;
+    let script = farm.path("slave/open.sh");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let id = farm.send(&farm.order(1, &["open"])).await;
+    let ReportBody::Refused { code, detail } = farm.ending(id).await else {
+        panic!("not refused")
+    };
+    assert_eq!(code.as_str(), "E-SCRIPT");
+    assert!(!detail.as_str().contains('/'), "{detail}");
+    assert!(
+        farm.slave_said().contains("chmod go-w"),
+        "the owner is told what to do"
+    );
+}
+
+#[tokio::test]
+async fn a_second_slave_on_the_same_folder_is_refused() {
+    let farm = Farm::with_slave().await;
+    let config = farm.text("slave/slave.toml");
+    let mut second = crate::harness::Process::start(
+        crate::harness::PYBOTS,
+        &["slave", "run", "--config", &config],
+        farm.path("second.log"),
+    );
+    assert_eq!(second.wait(), Some(1));
+    assert!(
+        second
+            .said()
+            .contains("another slave is running on the state folder"),
+        "{}",
+        second.said()
+    );
+}
+
+#[tokio::test]
+async fn a_workspace_is_fresh_unless_its_owner_keeps_it() {
+    let mut farm = farm_with(&[(
+        "mark",
+        "ls \"$PYBOTS_WORKSPACE\"\ntouch \"$PYBOTS_WORKSPACE/mark\"",
+    )])
+    .await;
+    for number in 1..=2 {
+        let id = farm.send(&farm.order(number, &["mark"])).await;
+        farm.verdict(id).await;
+    }
+    assert_eq!(farm.log(&"foo-linux/2".parse().unwrap()).await, "");
+    let toml = fs::read_to_string(farm.path("slave/slave.toml")).unwrap();
+    let kept = toml.replace(
+        "[builders.foo-linux]",
+        "[builders.foo-linux]\nworkspace = \"kept\"",
+    );
+    fs::write(farm.path("slave/slave.toml"), kept).unwrap();
+    farm.slave.as_mut().unwrap().terminate();
+    farm.start_slave().await;
+    let id = farm.send(&farm.order(3, &["mark"])).await;
+    farm.verdict(id).await;
+    eventually("the log", || async {
+        (farm.log(&"foo-linux/3".parse().unwrap()).await == "mark\n").then_some(())
+    })
+    .await;
+}

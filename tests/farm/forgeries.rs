@@ -1,0 +1,98 @@
+//! What somebody who holds the broker cannot make a viewer believe.
+
+use pybots::model::{Build, Digest, Isolation, Report, ReportBody, Verdict};
+use pybots::trust::{SecretKey, seal};
+
+use crate::harness::{Farm, now, succeed};
+
+fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
+    Report {
+        farm: farm.id,
+        slave: build.slave.clone(),
+        instance: pybots::model::InstanceId([1; 16]),
+        builder: build.builder.clone(),
+        command: farm.seal(build).id,
+        number: build.number,
+        sequence: 99,
+        previous: None,
+        keyring: pybots::model::Position::default(),
+        issued: now(),
+        experiment: None,
+        body: ReportBody::Finished {
+            verdict,
+            log: Digest([0; 32]),
+            isolation: Isolation::Plain,
+            detail: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a95_a_forged_report_never_reaches_the_board_as_a_result() {
+    let farm = Farm::with_slave().await;
+    let mut build = farm.order(1, &["record"]);
+    build.steps[0].command = "unmapped".parse().unwrap();
+    let id = farm.send(&build).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Refused);
+
+    let thief = SecretKey::generate().unwrap();
+    let report = claim(&farm, &build, Verdict::Passed);
+    let subject = farm.bus.subjects().report(&build.slave, &build.builder);
+    let mut flipped = seal(&farm.report_key(), &farm.id, &report).bytes;
+    *flipped.last_mut().unwrap() ^= 1;
+    let forgeries = [
+        pybots::wire::encode(&report),
+        b"passed".to_vec(),
+        seal(&thief, &farm.id, &report).bytes,
+        seal(&farm.signing, &farm.id, &report).bytes,
+        seal(&farm.report_key(), &pybots::model::FarmId([9; 32]), &report).bytes,
+        flipped,
+    ];
+    let count = forgeries.len();
+    for forgery in forgeries {
+        farm.publish(subject.clone(), forgery).await;
+    }
+    let board = farm.board().await;
+    assert_eq!(
+        board.verdict_of(&"foo-linux/1".parse().unwrap(), now()),
+        Some(Verdict::Refused)
+    );
+    assert_eq!(board.unproven().count(), count);
+
+    let tail = succeed(&["status", "tail", "--json", "--farm", &farm_file(&farm)]);
+    assert_eq!(
+        tail.lines()
+            .filter(|line| line.contains("unproven"))
+            .count(),
+        count,
+        "{tail}"
+    );
+    assert!(!tail.contains("passed"), "{tail}");
+}
+
+#[tokio::test]
+async fn a96_a_genuine_report_for_a_command_that_was_never_issued_is_no_result() {
+    let farm = Farm::new().await;
+    farm.publish_keyring_and_head().await;
+    let build = farm.order(7, &["record"]);
+    let report = claim(&farm, &build, Verdict::Passed);
+    let subject = farm.bus.subjects().report(&build.slave, &build.builder);
+    farm.publish(subject, seal(&farm.report_key(), &farm.id, &report).bytes)
+        .await;
+    let board = farm.board().await;
+    assert_eq!(
+        board.verdict_of(&"foo-linux/7".parse().unwrap(), now()),
+        None
+    );
+    assert_eq!(board.strays().count(), 1);
+}
+
+/// The public file that a viewer needs, as a master writes it.
+pub(crate) fn farm_file(farm: &Farm) -> String {
+    let text = format!(
+        "farm = \"{}\"\nbus = \"nats://127.0.0.1:{}\"\n[viewer]\nuser = \"viewer\"\npassword = \"public\"\n",
+        farm.id, farm.port
+    );
+    std::fs::write(farm.path("farm.toml"), text).unwrap();
+    farm.text("farm.toml")
+}

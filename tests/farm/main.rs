@@ -1,0 +1,16 @@
+//! The farm as a whole: a real nats-server, real git, master and slaves as real processes, killed and cut off for real.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end where it cannot go on"
+)]
+
+mod bad_input;
+mod check_ins;
+mod crashes;
+mod execution;
+mod forgeries;
+mod harness;
+mod refusals;
