@@ -190,6 +190,19 @@ pub enum Patience {
     Endless,
 }
 
+/// The times that a connection comes back.
+pub struct Returns(watch::Receiver<u64>);
+
+impl Returns {
+    /// Waits until the connection has come back since it was last asked. Cancel-safe.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The connection is closed for good and never comes back.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// A connection to the bus of one farm. Clones share it.
 #[derive(Clone)]
 pub struct Bus {
@@ -273,7 +286,15 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// Time of one message to the server and back.
+    /// Tells of each time that the connection comes back, from now on.
+    #[must_use]
+    pub fn returns(&self) -> Returns {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        Returns(connections)
+    }
+
+    /// Waits until the server has what was sent so far.
     ///
     /// # Errors
     ///

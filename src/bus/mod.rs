@@ -11,7 +11,7 @@ mod read;
 mod server;
 mod stream;
 
-pub use connection::{Bus, BusAddress, BusError, Login, Patience, bus_public_key};
+pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_public_key};
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};
 pub use publish::{Expected, Stored};

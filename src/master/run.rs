@@ -216,6 +216,7 @@ impl Leading {
         for (name, repository) in repositories {
             self.watch(name, &repository, git.clone());
         }
+        let mut returns = self.herald.bus.returns();
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         loop {
@@ -234,6 +235,8 @@ impl Leading {
                     }
                 }
                 _ = head.tick() => self.announce_head(),
+                // A server that was started anew has forgotten what it kept in memory only.
+                () = returns.next() => self.restore_streams(),
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -420,6 +423,17 @@ impl Leading {
             earlier.abort();
         }
         self.announcing = Some(self.tasks.spawn(publish));
+    }
+
+    /// Makes the streams that are missing, however long the bus takes to answer.
+    fn restore_streams(&mut self) {
+        let bus = self.herald.bus.clone();
+        self.tasks.spawn(async move {
+            while let Err(error) = bus.ensure_streams().await {
+                tracing::warn!(%error, "streams not restored yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
     }
 
     fn watch(&mut self, name: RepositoryName, repository: &Repository, git: Git) {

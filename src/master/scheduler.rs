@@ -283,3 +283,6 @@ fn reason(changes: usize) -> String {
         format!("{changes} changes")
     }
 }
+
+#[cfg(test)]
+mod tests;

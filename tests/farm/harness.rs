@@ -480,7 +480,7 @@ steps = [{{ command = "record", timeout-minutes = 1 }}]
         self.ending(command).await.verdict().unwrap()
     }
 
-    pub(crate) async fn viewer(&self) -> Viewer {
+    async fn viewer(&self) -> Option<Viewer> {
         let login = Login::Public {
             user: "viewer".to_owned(),
             password: "public".to_owned(),
@@ -488,22 +488,29 @@ steps = [{{ command = "record", timeout-minutes = 1 }}]
         let address = format!("nats://127.0.0.1:{}", self.port).parse().unwrap();
         let bus = Bus::connect(&address, login, Subjects::new(&self.id), Patience::Brief)
             .await
-            .unwrap();
-        Viewer::new(bus, self.id).await.unwrap()
+            .ok()?;
+        Viewer::new(bus, self.id).await.ok()
     }
 
+    /// The board as a viewer sees it, as soon as the bus answers.
     pub(crate) async fn board(&self) -> Board {
-        self.viewer().await.snapshot().await.unwrap()
+        eventually("a board", || async {
+            self.viewer().await?.snapshot().await.ok()
+        })
+        .await
     }
 
     /// The whole log of a build, as a viewer verifies and assembles it.
     pub(crate) async fn log(&self, build: &BuildId) -> String {
-        let mut viewer = self.viewer().await;
-        let board = viewer.snapshot().await.unwrap();
-        let Some(build) = board.build(build) else {
-            return String::new();
-        };
-        let pieces = viewer.log(build).await.unwrap();
+        let pieces = eventually("a log", || async {
+            let mut viewer = self.viewer().await?;
+            let board = viewer.snapshot().await.ok()?;
+            match board.build(build) {
+                Some(build) => viewer.log(build).await.ok(),
+                None => Some(Vec::new()),
+            }
+        })
+        .await;
         let bytes = pieces.iter().filter_map(|piece| match piece {
             pybots::status::LogPiece::Bytes { bytes, .. } => Some(bytes.to_vec()),
             _ => None,
