@@ -205,9 +205,7 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     match master.run(stop_signal()).await {
         Ok(()) => Ok(Exit::Ok),
         Err(RunError::Bus(error)) => Err(error.into()),
-        Err(error @ (RunError::Keyring(_) | RunError::OtherKeyring)) => {
-            Err(Failure::new(Exit::Unverified, error))
-        }
+        Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
         Err(error @ RunError::Dispatch(_)) => Err(Failure::error(error)),
     }

@@ -225,7 +225,8 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
     };
     match slave.run(stop_signal()).await {
         Ok(()) => Ok(Exit::Ok),
-        Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
+        Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
+            .advice("Give slave.toml another state folder, or its old farm id.")),
         Err(error) => Err(Failure::error(error)),
     }
 }

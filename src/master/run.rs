@@ -12,7 +12,7 @@ use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
-use crate::bus::{Bus, BusError, Delivery, Expected, Next, Stream};
+use crate::bus::{Bus, BusError, Delivery, Next, Stream};
 use crate::model::{
     Branch, Change, Clock, Command, Digest, FarmId, Head, InstanceId, Lead, PayloadId, Position,
     Presence, PublicKey, Report, RepositoryName, Revision, Roster, Timestamp,
@@ -31,9 +31,6 @@ pub enum RunError {
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
-    /// The bus has another first keyring for this farm.
-    #[error("the bus holds another keyring 0.0; the master does not lead")]
-    OtherKeyring,
     /// The signing key here is not one in force.
     #[error("the signing key {0} is not in force by the farm's keyring")]
     NotInForce(PublicKey),
@@ -156,26 +153,16 @@ impl Master {
         leading.run(self.instance, self.digest, self.git).await
     }
 
-    /// Puts keyring 0.0 on the bus, where every reader looks for it.
+    /// Puts keyring 0.0 on the bus, where every reader looks for it, unless it is there among whatever else is.
     async fn publish_keyring(&self) -> Result<(), RunError> {
         let subject = self.bus.subjects().keyring(Position::default());
-        if let Some(held) = self.bus.read_newest(Stream::Keyring, &subject).await? {
-            return if held.bytes == self.keyring {
-                Ok(())
-            } else {
-                Err(RunError::OtherKeyring)
-            };
+        let held = self.bus.read_all(Stream::Keyring, &subject, 1).await?;
+        if held.iter().all(|delivery| delivery.bytes != self.keyring) {
+            let id = PayloadId(sha256(&self.keyring)).to_hex();
+            self.bus
+                .publish_until_stored(subject, &id, self.keyring.clone())
+                .await;
         }
-        let id = PayloadId(sha256(&self.keyring)).to_hex();
-        self.bus
-            .publish_expecting(
-                Stream::Keyring,
-                subject,
-                &id,
-                self.keyring.clone(),
-                Expected::Subject(0),
-            )
-            .await?;
         Ok(())
     }
 }

@@ -43,9 +43,15 @@ pub enum RunError {
     /// Its memory fails; without it nothing may run.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The keyring on the bus is not that of the pinned farm.
-    #[error("the bus offers a keyring that is not acceptable; nothing was run")]
-    Keyring(#[from] KeyringError),
+    /// What the state folder remembers is another farm's.
+    #[error("the state folder {folder} belongs to a slave of another farm; nothing was run")]
+    OtherFarm {
+        /// Which folder.
+        folder: PathBuf,
+        /// What its keyring says.
+        #[source]
+        source: KeyringError,
+    },
 }
 
 /// A slave, ready to run.
@@ -163,17 +169,33 @@ async fn learn_keyring(
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     };
     if let Some(bytes) = lock().memory("keyring")? {
-        return Ok(Reader::new(config.farm, &bytes)?);
+        return Reader::new(config.farm, &bytes).map_err(|source| RunError::OtherFarm {
+            folder: config.state.clone(),
+            source,
+        });
     }
     let subject = bus.subjects().keyring(Position::default());
+    let mut told = false;
     loop {
-        match bus.read_newest(Stream::Keyring, &subject).await {
-            Ok(Some(delivery)) => {
-                let reader = Reader::new(config.farm, &delivery.bytes)?;
-                lock().set_memory("keyring", &delivery.bytes)?;
-                return Ok(reader);
+        match bus.read_all(Stream::Keyring, &subject, 1).await {
+            // Whoever can make the broker store junk beside the keyring does not hide it: the first that verifies counts.
+            Ok(deliveries) => {
+                for delivery in deliveries {
+                    match Reader::new(config.farm, &delivery.bytes) {
+                        Ok(reader) => {
+                            lock().set_memory("keyring", &delivery.bytes)?;
+                            return Ok(reader);
+                        }
+                        Err(error) => tracing::warn!(%error, "keyring rejected"),
+                    }
+                }
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        farm = %config.farm,
+                        "no keyring of the pinned farm on the bus: the master has not run yet, or the farm id is another's"
+                    );
+                }
             }
-            Ok(None) => tracing::info!("no keyring on the bus yet"),
             Err(error) => tracing::info!(%error, "keyring not readable yet"),
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

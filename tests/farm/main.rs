@@ -14,3 +14,4 @@ mod execution;
 mod forgeries;
 mod harness;
 mod refusals;
+mod up;
