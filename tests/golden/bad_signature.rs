@@ -4,7 +4,7 @@ use pybots::wire::{Kind, encode};
 
 use crate::bad::Bad;
 use crate::farm::{self, Key};
-use crate::raw::{Parts, bstr, context, header, hex, message, signed};
+use crate::raw::{Parts, bstr, context, header, hex, message, signed, to_be_signed};
 use crate::values;
 
 const WRONG: &str = "BadSignature(";
@@ -23,6 +23,11 @@ pub(crate) fn all() -> Vec<Bad> {
     let right = &good.signature[2..];
     let mut flipped = right.to_vec();
     flipped[0] ^= 1;
+    let neutral = Key::Signing.sign_with_neutral_point(&to_be_signed(
+        &header,
+        &payload,
+        &context("command", &farm.0),
+    ));
     let other_payload = encode(&values::command_to_build());
     let other_farm = context("command", &farm::other_farm().0);
     [
@@ -35,6 +40,11 @@ pub(crate) fn all() -> Vec<Bad> {
             "signature-malleated",
             signature(&plus_group_order(right)),
             "the group's order was added to the signature's second half, which a lax reader takes for the same signature",
+        ),
+        (
+            "signature-neutral-point",
+            signature(&neutral),
+            "the signature's first half is a point of small order, which a lax reader takes for a true signature",
         ),
         (
             "signature-zero",

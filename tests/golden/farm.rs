@@ -8,6 +8,7 @@ use pybots::model::{
     SigningKeyWindow, SlaveState, Timestamp,
 };
 use pybots::trust::{Reader, SecretKey, commitment, countersign, seal};
+use sha2::{Digest as _, Sha512};
 
 use crate::values::{name, text};
 
@@ -65,6 +66,30 @@ impl Key {
             .sign(message)
             .to_bytes()
     }
+
+    /// What only a lax verifier takes for this key's signature: its point R is the neutral element, so that S = k a.
+    pub(crate) fn sign_with_neutral_point(self, message: &[u8]) -> [u8; 64] {
+        let secret = SigningKey::from_bytes(&self.seed()).to_scalar();
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        let hash = Sha512::new()
+            .chain_update(&signature[..32])
+            .chain_update(self.public().0)
+            .chain_update(message)
+            .finalize();
+        // S = H(R, A, message) a, by Horner's rule from the hash's last byte on.
+        let base = number(&secret, 256);
+        let s = hash.iter().rev().fold(number(&secret, 0), |sum, byte| {
+            sum * base + secret * number(&secret, u64::from(*byte))
+        });
+        signature[32..].copy_from_slice(s.as_bytes());
+        signature
+    }
+}
+
+/// `n` as a number of the same type as `alike`, which ed25519-dalek uses without naming it.
+fn number<S: From<u64>>(_alike: &S, n: u64) -> S {
+    S::from(n)
 }
 
 fn window(key: Key, not_before: Timestamp, not_after: Timestamp) -> SigningKeyWindow {

@@ -30,11 +30,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pybots::model::{Change, Command, Head, Lead, LogChunk, Presence, Report};
+use pybots::model::{Change, Command, FarmId, Head, Lead, LogChunk, Presence, Report};
 use pybots::trust::{Purpose, Reader, payload_id};
 use pybots::wire::{Kind, Payload, encode};
 
-use bad::Bad;
 use farm::Key;
 use good::ADMIT;
 
@@ -134,17 +133,17 @@ struct Refusal {
     error: String,
 }
 
-/// Feeds the bytes to the opener of its kind.
-fn refusal(bad: &Bad, bytes: &[u8]) -> Option<Refusal> {
-    fn opened<T: Payload>(bad: &Bad, bytes: &[u8]) -> Option<Refusal> {
-        let error = farm::reader().open::<T>(bytes, bad.purpose).err()?;
+/// Feeds the bytes to the opener of that kind of message.
+fn refusal(kind: Kind, farm: FarmId, purpose: Purpose, bytes: &[u8]) -> Option<Refusal> {
+    fn opened<T: Payload>(purpose: Purpose, bytes: &[u8]) -> Option<Refusal> {
+        let error = farm::reader().open::<T>(bytes, purpose).err()?;
         Some(Refusal {
             code: error.code(),
             error: format!("{error:?}"),
         })
     }
-    match bad.kind {
-        Kind::Keyring => Reader::new(bad.farm, bytes).err().map(|error| Refusal {
+    match kind {
+        Kind::Keyring => Reader::new(farm, bytes).err().map(|error| Refusal {
             code: error.code(),
             error: format!("{error:?}"),
         }),
@@ -152,24 +151,20 @@ fn refusal(bad: &Bad, bytes: &[u8]) -> Option<Refusal> {
             let mut reader = farm::reader();
             let before = reader.roster().cloned();
             let error = reader.learn_roster(bytes).err()?;
-            assert_eq!(reader.roster().cloned(), before, "{}", bad.name);
-            assert!(
-                reader.reporter(&Key::Stranger.id()).is_none(),
-                "{}",
-                bad.name
-            );
+            assert_eq!(reader.roster().cloned(), before, "{error}");
+            assert!(reader.reporter(&Key::Stranger.id()).is_none(), "{error}");
             Some(Refusal {
                 code: error.code(),
                 error: format!("{error:?}"),
             })
         }
-        Kind::Head => opened::<Head>(bad, bytes),
-        Kind::Lead => opened::<Lead>(bad, bytes),
-        Kind::Change => opened::<Change>(bad, bytes),
-        Kind::Command => opened::<Command>(bad, bytes),
-        Kind::Report => opened::<Report>(bad, bytes),
-        Kind::Log => opened::<LogChunk>(bad, bytes),
-        Kind::Presence => opened::<Presence>(bad, bytes),
+        Kind::Head => opened::<Head>(purpose, bytes),
+        Kind::Lead => opened::<Lead>(purpose, bytes),
+        Kind::Change => opened::<Change>(purpose, bytes),
+        Kind::Command => opened::<Command>(purpose, bytes),
+        Kind::Report => opened::<Report>(purpose, bytes),
+        Kind::Log => opened::<LogChunk>(purpose, bytes),
+        Kind::Presence => opened::<Presence>(purpose, bytes),
     }
 }
 
@@ -178,7 +173,7 @@ fn every_bad_file_is_refused_by_the_rule_that_it_breaks_and_leaves_nothing_behin
     let mut wrong = Vec::new();
     for bad in bad::all() {
         let bytes = on_disk(&format!("bad/{}.cbor", bad.name));
-        match refusal(&bad, &bytes) {
+        match refusal(bad.kind, bad.farm, bad.purpose, &bytes) {
             None => wrong.push(format!("{} is believed, although {}", bad.name, bad.why)),
             Some(Refusal { code, error }) => {
                 if code != bad.code || !error.starts_with(bad.error) {
@@ -188,6 +183,26 @@ fn every_bad_file_is_refused_by_the_rule_that_it_breaks_and_leaves_nothing_behin
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a51_a_message_longer_than_its_kind_may_be_is_refused_unread() {
+    let farm = farm::golden().0;
+    for (kind, longest) in [
+        (Kind::Keyring, 64 * 1024),
+        (Kind::Roster, 768 * 1024),
+        (Kind::Head, 1024),
+        (Kind::Lead, 1024),
+        (Kind::Change, 64 * 1024),
+        (Kind::Command, 16 * 1024),
+        (Kind::Report, 64 * 1024),
+        (Kind::Log, 64 * 1024),
+        (Kind::Presence, 64 * 1024),
+    ] {
+        let code = |len| refusal(kind, farm, ADMIT, &vec![0; len]).map(|refusal| refusal.code);
+        assert_eq!(code(longest), Some("E-ENVELOPE"), "{kind}");
+        assert_eq!(code(longest + 1), Some("E-SIZE"), "{kind}");
+    }
 }
 
 #[test]

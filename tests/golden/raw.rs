@@ -43,20 +43,25 @@ pub(crate) fn message(kind: Kind, key: Key, farm: &FarmId, payload: &[u8]) -> Pa
 
 /// `payload` under any protected header, signed by any key in any context.
 pub(crate) fn signed(protected: &[u8], payload: &[u8], key: Key, context: &[u8]) -> Parts {
-    let mut to = Encoder::new(Vec::new());
-    to.array(4)
-        .and_then(|to| to.str("Signature1"))
-        .and_then(|to| to.bytes(protected))
-        .and_then(|to| to.bytes(context))
-        .and_then(|to| to.bytes(payload))
-        .expect("writing to memory does not fail");
     Parts {
         head: hex("d2 84"),
         protected: bstr(protected),
         unprotected: hex("a0"),
         payload: bstr(payload),
-        signature: bstr(&key.sign(to.writer())),
+        signature: bstr(&key.sign(&to_be_signed(protected, payload, context))),
     }
+}
+
+/// The `Sig_structure` of RFC 9052, section 4.4.
+pub(crate) fn to_be_signed(protected: &[u8], payload: &[u8], context: &[u8]) -> Vec<u8> {
+    [
+        hex("84"),
+        tstr("Signature1"),
+        bstr(protected),
+        bstr(context),
+        bstr(payload),
+    ]
+    .concat()
 }
 
 /// `{1: -19, 3: content type, 4: kid}`.

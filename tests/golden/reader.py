@@ -235,11 +235,11 @@ def thumbprint(key):
     return sha256(cbor2.dumps({1: 1, -1: 6, -2: key}, canonical=True))
 
 
-def sound(key):
-    y = int.from_bytes(key, "little") & ((1 << 255) - 1)
+def sound(point, code="E-UNSOUND"):
+    y = int.from_bytes(point, "little") & ((1 << 255) - 1)
     if y >= P or y in WEAK:
-        raise Refused("E-UNSOUND", "a public key is weak or not in its one spelling")
-    return key
+        raise Refused(code, f"{point.hex()} is of small order or not in its one spelling")
+    return point
 
 
 class Envelope:
@@ -270,6 +270,8 @@ class Envelope:
         context = cbor2.dumps(["pybots/1", self.kind, farm], canonical=True)
         signed = cbor2.dumps(["Signature1", self.protected, context, self.payload], canonical=True)
         try:
+            # RFC 8032 leaves open whether this point may be one of small order; pybots says no.
+            sound(self.signature[:32], "E-SIGNATURE")
             Ed25519PublicKey.from_public_bytes(key).verify(self.signature, signed)
         except InvalidSignature as error:
             raise Refused("E-SIGNATURE", f"the signature by {self.signer.hex()} does not match") from error
