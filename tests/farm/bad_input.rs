@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Farm, pybots};
+use crate::harness::Farm;
+use crate::process::pybots;
 
 fn fails_with(arguments: &[&str], exit: i32, sentence: &str) {
     let output = pybots(arguments);

@@ -2,7 +2,9 @@
 
 use pybots::model::Verdict;
 
-use crate::harness::{Farm, eventually, now};
+use crate::harness::Farm;
+use crate::process::eventually;
+use crate::process::now;
 
 #[tokio::test]
 async fn a_check_in_runs_the_mapped_script_exactly_once_with_the_right_revision() {

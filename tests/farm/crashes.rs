@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use pybots::model::{ReportBody, Verdict};
 
-use crate::harness::{Farm, eventually, now};
+use crate::harness::Farm;
+use crate::process::eventually;
+use crate::process::now;
 
 #[tokio::test]
 async fn a_master_killed_between_two_check_ins_neither_loses_nor_repeats_one() {
@@ -82,7 +84,10 @@ async fn a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
     farm.slave.as_mut().unwrap().kill();
     farm.start_slave().await;
     assert!(matches!(farm.ending(id).await, ReportBody::Lost { .. }));
-    let expected: String = (1..=5000).map(|line| format!("line {line}\n")).collect();
+    let expected = (1..=5000)
+        .map(|line| format!("line {line}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     eventually("every line arrives", || async {
         (farm.log(&"foo-linux/1".parse().unwrap()).await == expected).then_some(())
     })

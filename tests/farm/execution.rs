@@ -4,16 +4,17 @@ use std::fs;
 
 use pybots::model::{ReportBody, Text, Verdict};
 
-use crate::harness::{Farm, eventually};
+use crate::harness::Farm;
+use crate::process::eventually;
 
 async fn farm_with(scripts: &[(&str, &str)]) -> Farm {
     let mut farm = Farm::new().await;
-    let mut commands = String::new();
+    let mut commands = Vec::new();
     for (name, body) in scripts {
         farm.script(&format!("{name}.sh"), body);
-        commands += &format!("[commands.{name}]\nscript = \"{name}.sh\"\n");
+        commands.push(format!("[commands.{name}]\nscript = \"{name}.sh\"\n"));
     }
-    farm.write_slave_toml(&commands);
+    farm.write_slave_toml(&commands.concat());
     farm.publish_keyring_and_head().await;
     farm.start_slave().await;
     farm
@@ -144,8 +145,8 @@ async fn a65_a_script_that_became_writable_by_others_is_refused_without_its_path
 async fn a_second_slave_on_the_same_folder_is_refused() {
     let farm = Farm::with_slave().await;
     let config = farm.text("slave/slave.toml");
-    let mut second = crate::harness::Process::start(
-        crate::harness::PYBOTS,
+    let mut second = crate::process::Process::start(
+        crate::process::PYBOTS,
         &["slave", "run", "--config", &config],
         farm.path("second.log"),
     );

@@ -3,7 +3,9 @@
 use pybots::model::{Build, Digest, Isolation, Report, ReportBody, Verdict};
 use pybots::trust::{SecretKey, seal};
 
-use crate::harness::{Farm, now, succeed};
+use crate::harness::Farm;
+use crate::process::now;
+use crate::process::succeed;
 
 fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
     Report {

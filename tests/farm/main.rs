@@ -13,5 +13,6 @@ mod crashes;
 mod execution;
 mod forgeries;
 mod harness;
+mod process;
 mod refusals;
 mod up;

@@ -7,7 +7,9 @@ use pybots::model::{
 };
 use pybots::trust::{SecretKey, seal};
 
-use crate::harness::{Farm, eventually, now};
+use crate::harness::Farm;
+use crate::process::eventually;
+use crate::process::now;
 
 /// A genuine command that must be refused in a signed report.
 struct Case {
@@ -87,13 +89,12 @@ async fn a_genuine_command_that_breaks_a_rule_is_refused_in_a_signed_report_and_
         let (slave, builder) = ("maple".parse().unwrap(), "foo-linux".parse().unwrap());
         farm.publish(farm.bus.subjects().command(&slave, &builder), sealed.bytes)
             .await;
-        match farm.ending(sealed.id).await {
-            ReportBody::Refused { code, detail } => {
-                assert_eq!(code.as_str(), case.code, "{detail}");
-                assert!(detail.as_str().ends_with("Nothing ran."), "{detail}");
-            }
-            other => panic!("{}: {other:?}", case.code),
-        }
+        let ending = farm.ending(sealed.id).await;
+        let ReportBody::Refused { code, detail } = ending else {
+            panic!("{}: {ending:?}", case.code)
+        };
+        assert_eq!(code.as_str(), case.code, "{detail}");
+        assert!(detail.as_str().ends_with("Nothing ran."), "{detail}");
     }
     assert_eq!(farm.ran(), [""; 0]);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::PYBOTS;
+use crate::process::PYBOTS;
 
 fn up(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(PYBOTS)

@@ -188,7 +188,7 @@ fn master_toml(farm: &FarmId, bus: &BusAddress, sample: &Sample) -> String {
     let url = |name: &str| {
         toml::Value::String(sample.place(name).to_string_lossy().into_owned()).to_string()
     };
-    let mut text = format!(
+    let head = format!(
         r#"# Written anew by `pybots up`.
 farm = "{farm}"
 bus = "{bus}"
@@ -198,8 +198,8 @@ bus-key = "bus.nk"
 state = "state"
 "#
     );
-    for (repository, place) in [("python", "trunk"), ("foo", "foo"), ("bar", "bar")] {
-        text += &format!(
+    let repository = |(repository, place): (&str, &str)| {
+        format!(
             r#"
 [repositories.{repository}]
 url = {url}
@@ -207,10 +207,10 @@ branches = ["main"]
 poll-seconds = 1
 "#,
             url = url(place)
-        );
-    }
-    for project in ["foo", "bar"] {
-        text += &format!(
+        )
+    };
+    let builder = |project: &str| {
+        format!(
             r#"
 [builders.{project}-sample]
 slave = "sample-slave"
@@ -222,7 +222,10 @@ steps = [
     {{ command = "test-{project}", timeout-minutes = 1 }},
 ]
 "#
-        );
-    }
-    text
+        )
+    };
+    let repositories = [("python", "trunk"), ("foo", "foo"), ("bar", "bar")]
+        .map(repository)
+        .concat();
+    [head, repositories, ["foo", "bar"].map(builder).concat()].concat()
 }

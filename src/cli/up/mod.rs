@@ -227,12 +227,12 @@ async fn judge(
         revision.short(),
         check_in.subject
     );
-    let foo = if check_in.foo_passes() {
+    let of_foo = if check_in.foo_passes() {
         Verdict::Passed
     } else {
         Verdict::Failed
     };
-    let mut expected = vec![("foo-sample", foo), ("bar-sample", Verdict::Passed)];
+    let mut expected = vec![("foo-sample", of_foo), ("bar-sample", Verdict::Passed)];
     let waiting = async {
         // Whatever comes is a reason to look again; it may already be there.
         let mut tail = viewer.tail(1).await?;
