@@ -203,8 +203,8 @@ fn in_json(farm: &FarmId, keyring: &Keyring) -> serde_json::Value {
             json!({
                 "key": window.key,
                 "id": key_id(&window.key),
-                "not-before": window.not_before,
-                "not-after": window.not_after,
+                "not_before": window.not_before,
+                "not_after": window.not_after,
             })
         })
         .collect();
@@ -216,8 +216,8 @@ fn in_json(farm: &FarmId, keyring: &Keyring) -> serde_json::Value {
         "position": keyring.position.to_string(),
         "issued": keyring.issued,
         "expires": keyring.expires,
-        "master-keys": keyring.master_keys,
+        "master_keys": keyring.master_keys,
         "threshold": keyring.threshold,
-        "signing-keys": signing_keys,
+        "signing_keys": signing_keys,
     })
 }

@@ -7,6 +7,7 @@
 mod approve;
 mod config;
 mod dispatch;
+mod herald;
 mod run;
 mod scheduler;
 mod watch;

@@ -1,6 +1,6 @@
 //! The master's loop: replay, take the lead, then facts in and effects out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::approve::learn_rosters;
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
+use super::herald::{Herald, Watcher};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
 use crate::bus::{Bus, BusError, Delivery, Next, Stream};
 use crate::model::{
-    Branch, Change, Clock, Command, Digest, FarmId, Head, InstanceId, Lead, PayloadId, Position,
-    Presence, PublicKey, Report, RepositoryName, Revision, Roster, Timestamp,
+    Change, Clock, Command, Digest, Head, InstanceId, Lead, PayloadId, Position, Presence,
+    PublicKey, Report, RepositoryName, Roster, Timestamp,
 };
 use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, seal, sha256};
 
@@ -60,14 +61,6 @@ pub struct Master {
 enum Input {
     Message(Stream, Delivery),
     CaughtUp,
-}
-
-/// What every watcher shares.
-struct Herald {
-    farm: FarmId,
-    key: SecretKey,
-    bus: Bus,
-    clock: Clock,
 }
 
 struct Leading {
@@ -356,12 +349,16 @@ impl Leading {
             Ok(report) => {
                 let Report {
                     command,
+                    slave,
+                    builder,
                     body,
                     issued,
                     ..
                 } = report.into_body();
                 self.scheduler.apply(Fact::Reported {
                     command,
+                    slave,
+                    builder,
                     body,
                     issued,
                 });
@@ -446,80 +443,6 @@ impl Leading {
             failing: false,
         };
         self.tasks.spawn(watcher.watch(repository.poll_period));
-    }
-}
-
-/// Watches one repository. Each has a task of its own, so a slow remote holds up nobody else.
-struct Watcher {
-    herald: Arc<Herald>,
-    name: RepositoryName,
-    mirror: Mirror,
-    known: BTreeMap<Branch, Revision>,
-    absent: BTreeSet<Branch>,
-    failing: bool,
-}
-
-impl Watcher {
-    async fn watch(mut self, period: Duration) {
-        let mut tick = tokio::time::interval(period);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            match self.look().await {
-                Ok(()) => {
-                    if std::mem::take(&mut self.failing) {
-                        tracing::info!(repository = %self.name, "repository answers again");
-                    }
-                }
-                Err(error) => {
-                    // Said once, not at every look.
-                    if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(repository = %self.name, %error, "repository not readable; the others go on");
-                    }
-                }
-            }
-        }
-    }
-
-    async fn look(&mut self) -> Result<(), super::watch::WatchError> {
-        let tips = self.mirror.poll().await?;
-        for branch in tips.absent.difference(&self.absent) {
-            tracing::warn!(repository = %self.name, %branch, "branch not there; the others go on");
-        }
-        self.absent.clone_from(&tips.absent);
-        for (branch, tip) in tips.found {
-            let previous = self.known.get(&branch).cloned();
-            if previous.as_ref() == Some(&tip) {
-                continue;
-            }
-            let history = self.mirror.commits(previous.as_ref(), &tip).await?;
-            if history.rewritten {
-                tracing::warn!(repository = %self.name, %branch, "branch was rewritten");
-            }
-            let change = Change {
-                farm: self.herald.farm,
-                repository: self.name.clone(),
-                branch: branch.clone(),
-                revision: tip.clone(),
-                previous,
-                seen: (self.herald.clock)(),
-                commits: history.commits,
-                more: history.more,
-            };
-            let sealed = seal(&self.herald.key, &self.herald.farm, &change);
-            let subject = self
-                .herald
-                .bus
-                .subjects()
-                .change(&self.name, &sha256(branch.as_str().as_bytes()));
-            self.herald
-                .bus
-                .publish_until_stored(subject, &sealed.id.to_hex(), sealed.bytes)
-                .await;
-            tracing::info!(repository = %self.name, %branch, revision = %tip, "branch moved");
-            self.known.insert(branch, tip);
-        }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::{Builder, MasterConfig};
 use crate::model::{
     Branch, Build, BuildState, BuilderName, Change, FarmId, PayloadId, Position, ReportBody,
-    RepositoryName, Revision, Roster, Source, Step, Text, Timestamp,
+    RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp,
 };
 use crate::trust::key_id;
 
@@ -35,6 +35,10 @@ pub enum Fact {
     Reported {
         /// Of which command.
         command: PayloadId,
+        /// Which slave.
+        slave: SlaveName,
+        /// In the name of which builder.
+        builder: BuilderName,
         /// What it said.
         body: ReportBody,
         /// When.
@@ -86,6 +90,7 @@ struct Lane {
 
 struct Ordered {
     id: PayloadId,
+    slave: SlaveName,
     number: u64,
     finish_by: Timestamp,
 }
@@ -95,7 +100,8 @@ struct Ordered {
 pub struct Scheduler {
     branches: BTreeMap<(RepositoryName, Branch), BTreeMap<u64, Moved>>,
     lanes: BTreeMap<BuilderName, Lane>,
-    builds: BTreeMap<PayloadId, BuildState>,
+    /// By whom they are reported, so that no slave can speak for another's build.
+    builds: BTreeMap<(PayloadId, SlaveName, BuilderName), BuildState>,
 }
 
 /// Most changes that one command lists; older ones are covered all the same.
@@ -129,6 +135,7 @@ impl Scheduler {
                 {
                     lane.newest = Some(Ordered {
                         id,
+                        slave: build.slave,
                         number: build.number,
                         finish_by: build.finish_by,
                     });
@@ -136,10 +143,12 @@ impl Scheduler {
             }
             Fact::Reported {
                 command,
+                slave,
+                builder,
                 body,
                 issued,
             } => {
-                let state = self.builds.entry(command).or_default();
+                let state = self.builds.entry((command, slave, builder)).or_default();
                 *state = state.after(&body, issued);
             }
             Fact::Numbered { builder, number } => {
@@ -163,7 +172,7 @@ impl Scheduler {
         let mut wake: Option<Timestamp> = None;
         for (name, builder) in &circumstances.config.builders {
             let lane = self.lanes.get(name);
-            if let Some(deadline) = lane.and_then(|lane| self.in_flight(lane, now)) {
+            if let Some(deadline) = lane.and_then(|lane| self.in_flight(name, lane, now)) {
                 wake = Some(wake.map_or(deadline, |wake| wake.min(deadline)));
                 continue;
             }
@@ -177,10 +186,11 @@ impl Scheduler {
     }
 
     /// When the build in flight is given up, if there is one.
-    fn in_flight(&self, lane: &Lane, now: Timestamp) -> Option<Timestamp> {
+    fn in_flight(&self, builder: &BuilderName, lane: &Lane, now: Timestamp) -> Option<Timestamp> {
         let newest = lane.newest.as_ref()?;
         let give_up = newest.finish_by.after(Build::CLOCK_SKEW);
-        let state = self.builds.get(&newest.id).copied().unwrap_or_default();
+        let build = (newest.id, newest.slave.clone(), builder.clone());
+        let state = self.builds.get(&build).copied().unwrap_or_default();
         state.verdict(give_up, now).is_none().then_some(give_up)
     }
 

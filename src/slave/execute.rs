@@ -16,8 +16,8 @@ use super::isolation;
 use super::journal::{Entry, JournalError};
 use super::keeper::{self, Ending, ExitRecord, Job};
 use super::outbox::{LogPlace, Voice};
-use super::script::copy_script;
-use super::workspace::Workspace;
+use super::script::{ScriptCopy, copy_script};
+use super::workspace::{Workspace, remove_soon};
 use crate::bus::Bus;
 use crate::model::{Build, Digest, Outcome, PayloadId, ReportBody, Step, Text, Timestamp, Verdict};
 use crate::trust::Sha256;
@@ -43,7 +43,7 @@ pub(super) struct Executor {
 /// Why a step came to no verdict of its own: the machine's fault, not the code's.
 #[derive(Debug, thiserror::Error)]
 enum StepFault {
-    #[error("a folder of the slave cannot be used: {0}")]
+    #[error("a folder of the slave cannot be used: {}", .0.kind())]
     Folder(#[from] io::Error),
     #[error("the script is not safe to run any more")]
     Script,
@@ -62,8 +62,54 @@ struct Ran {
     log: Digest,
 }
 
+/// What the steps so far amount to.
+struct Tally {
+    verdict: Verdict,
+    detail: Option<Text>,
+    logs: Sha256,
+    /// Whether only steps that always run are left.
+    halted: bool,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            verdict: Verdict::Passed,
+            detail: None,
+            logs: Sha256::default(),
+            halted: false,
+        }
+    }
+
+    fn fault(&mut self, why: &str) {
+        self.verdict = self.verdict.and(Verdict::Errored);
+        self.detail.get_or_insert_with(|| Text::tidy(why));
+        self.halted = true;
+    }
+
+    fn count(&mut self, step: &Step, ran: &Ran) {
+        self.logs.update(&ran.log.0);
+        let counted = if step.warn_only && ran.verdict == Verdict::Failed {
+            Verdict::Warned
+        } else {
+            ran.verdict
+        };
+        self.verdict = self.verdict.and(counted);
+        // What is not about the code (a cancel, the machine's fault) ends the build whatever the step's flags say.
+        self.halted |= match ran.verdict {
+            Verdict::Passed | Verdict::Warned | Verdict::Skipped => false,
+            Verdict::Failed => step.halt_on_failure,
+            Verdict::Refused
+            | Verdict::Cancelled
+            | Verdict::TimedOut
+            | Verdict::Errored
+            | Verdict::Lost => true,
+        };
+    }
+}
+
 impl Executor {
-    /// Runs an admitted command to its end, or until `cancel` says stop, and reports.
+    /// Runs an admitted command to its end, or until `stop` says so, and reports.
     ///
     /// # Errors
     ///
@@ -71,91 +117,86 @@ impl Executor {
     pub(super) async fn execute(
         self: Arc<Self>,
         job: Admitted,
-        mut cancel: watch::Receiver<Option<Stop>>,
+        mut stop: watch::Receiver<Option<Stop>>,
     ) -> Result<(), JournalError> {
-        let id = job.id();
-        let build = job.build();
-        let mut verdict = Verdict::Passed;
-        let mut detail = None;
-        let mut logs = Sha256::default();
-        let mut halted = false;
-        match Workspace::prepare(&self.config, &build.builder) {
-            Err(error) => {
-                verdict = Verdict::Errored;
-                detail = Some(Text::tidy(&format!(
-                    "the workspace cannot be prepared: {}",
-                    error.kind()
-                )));
+        let (id, build) = (job.id(), job.build());
+        let mut tally = Tally::new();
+        match Workspace::prepare(&self.config, &build.builder, &id.to_hex()) {
+            Ok(mut workspace) => {
+                remove_soon(workspace.take_discarded());
+                self.run_steps(&job, &workspace, &mut stop, &mut tally)
+                    .await?;
             }
-            Ok(workspace) => {
-                for (number, (step, mapping)) in (0..).zip(build.steps.iter().zip(job.mappings())) {
-                    if cancel.borrow().is_some() {
-                        verdict = verdict.and(Verdict::Cancelled);
-                        break;
-                    }
-                    if halted && !step.always_run {
-                        continue;
-                    }
-                    let place = StepPlace {
-                        id,
-                        build,
-                        number,
-                        step,
-                        mapping,
-                        workspace: &workspace,
-                    };
-                    let (own, why) = match self.step(&place, &mut cancel).await {
-                        Ok(ran) => {
-                            logs.update(&ran.log.0);
-                            (ran.verdict, None)
-                        }
-                        Err(StepFault::Journal(error)) => return Err(error),
-                        Err(fault) => (Verdict::Errored, Some(Text::tidy(&fault.to_string()))),
-                    };
-                    let bad = !matches!(own, Verdict::Passed | Verdict::Skipped | Verdict::Warned);
-                    let counted = if step.warn_only && own == Verdict::Failed {
-                        Verdict::Warned
-                    } else {
-                        own
-                    };
-                    verdict = verdict.and(counted);
-                    detail = detail.or(why);
-                    // An infrastructure fault or a cancel ends the build whatever the step's flags say.
-                    halted |= bad && (step.halt_on_failure || !own.is_about_the_code());
-                }
+            Err(error) => tally.fault(&format!(
+                "the workspace cannot be prepared: {}",
+                error.kind()
+            )),
+        }
+        let ending = if *stop.borrow() == Some(Stop::SlaveStops) {
+            ReportBody::Lost {
+                detail: Text::tidy("the slave was stopped while the build was under way"),
+            }
+        } else {
+            ReportBody::Finished {
+                verdict: tally.verdict,
+                log: tally.logs.finish(),
+                isolation: isolation::LEVEL,
+                detail: tally.detail,
+            }
+        };
+        let verdict = ending.verdict();
+        self.voice.say(id, build, ending, vec![Entry::Ended(id)])?;
+        tracing::info!(build = %build.id(), verdict = verdict.map(Verdict::word), "build finished");
+        Ok(())
+    }
+
+    async fn run_steps(
+        &self,
+        job: &Admitted,
+        workspace: &Workspace,
+        stop: &mut watch::Receiver<Option<Stop>>,
+        tally: &mut Tally,
+    ) -> Result<(), JournalError> {
+        let (id, build) = (job.id(), job.build());
+        for (number, (step, mapping)) in (0..).zip(build.steps.iter().zip(job.mappings())) {
+            if stop.borrow().is_some() {
+                tally.verdict = tally.verdict.and(Verdict::Cancelled);
+                return Ok(());
+            }
+            if tally.halted && !step.always_run {
+                continue;
+            }
+            let place = StepPlace {
+                id,
+                build,
+                number,
+                step,
+                mapping,
+                workspace,
+            };
+            match self.step(&place, stop).await {
+                Ok(ran) => tally.count(step, &ran),
+                Err(StepFault::Journal(error)) => return Err(error),
+                Err(fault) => tally.fault(&fault.to_string()),
             }
         }
-        let finished = ReportBody::Finished {
-            verdict,
-            log: logs.finish(),
-            isolation: isolation::LEVEL,
-            detail,
-        };
-        self.voice
-            .say(id, build, finished, vec![Entry::Ended(id)])?;
-        tracing::info!(build = %build.id(), %verdict, "build finished");
         Ok(())
     }
 
     async fn step(
         &self,
         place: &StepPlace<'_>,
-        cancel: &mut watch::Receiver<Option<Stop>>,
+        stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Ran, StepFault> {
         let folder = place.folder(&self.config.state);
         std::fs::create_dir_all(&folder)?;
-        let script =
-            copy_script(&place.mapping.script, &keeper::script(&folder)).map_err(|fault| {
-                tracing::warn!(build = %place.build.id(), %fault, "script not run");
-                StepFault::Script
-            })?;
-        if place
-            .step
-            .script
-            .is_some_and(|expected| expected != script.digest)
-        {
-            return Err(StepFault::Digest);
-        }
+        let script = match place.script(&folder) {
+            Ok(script) => script,
+            Err(fault) => {
+                std::fs::remove_dir_all(&folder)?;
+                return Err(fault);
+            }
+        };
         let job = Job {
             environment: place.workspace.environment(
                 &self.config,
@@ -168,14 +209,14 @@ impl Executor {
             log_cap: self.config.log_cap,
         };
         keeper::prepare(&folder, &job)?;
-        // On record before anything is started: after a crash this folder is found, and never run again.
+        // That the command runs is on disk since it was accepted; this is where a slave that was killed finds its output.
         let now = self.voice.now()?;
         let entry = Entry::Log {
             id: place.id,
             step: place.number,
             folder: folder.clone(),
         };
-        self.voice.journal().commit(now, &[entry])?;
+        self.voice.journal().note(now, &[entry])?;
 
         let mut kept = self.spawn(&folder)?;
         let (ended, shipping) = oneshot::channel();
@@ -205,7 +246,7 @@ impl Executor {
             },
             Vec::new(),
         )?;
-        kept.ended(&folder, cancel).await?;
+        kept.ended(&folder, stop).await?;
         let record = keeper::exit_record(&folder);
         // From here on the shipper may send the rest and remove the folder.
         let _ = ended.send(());
@@ -258,6 +299,19 @@ struct StepPlace<'a> {
 }
 
 impl StepPlace<'_> {
+    /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
+    fn script(&self, folder: &Path) -> Result<ScriptCopy, StepFault> {
+        let script =
+            copy_script(&self.mapping.script, &keeper::script(folder)).map_err(|fault| {
+                tracing::warn!(build = %self.build.id(), %fault, "script not run");
+                StepFault::Script
+            })?;
+        match self.step.script {
+            Some(expected) if expected != script.digest => Err(StepFault::Digest),
+            Some(_) | None => Ok(script),
+        }
+    }
+
     fn folder(&self, state: &Path) -> PathBuf {
         state
             .join("jobs")

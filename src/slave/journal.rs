@@ -1,7 +1,7 @@
 //! What the slave remembers across crashes: which commands it has decided, what runs, what is still to be said.
 //!
-//! Every change is one transaction that is on disk before the caller goes on. That is what "at most once" rests on: a
-//! command's id is here before its script is started.
+//! Every change is one transaction. What "at most once" rests on, a command's id, is on disk before its script is
+//! started.
 
 use std::path::{Path, PathBuf};
 
@@ -136,9 +136,6 @@ impl Journal {
         let db = Connection::open(path).map_err(failed)?;
         db.pragma_update(None, "journal_mode", "WAL")
             .map_err(failed)?;
-        // FULL: a commit is on disk when it returns, also in WAL mode.
-        db.pragma_update(None, "synchronous", "FULL")
-            .map_err(failed)?;
         db.execute_batch(SCHEMA).map_err(failed)?;
         Ok(Self {
             db,
@@ -146,10 +143,26 @@ impl Journal {
         })
     }
 
-    /// Remembers all of `entries`, or none.
+    /// Remembers all of `entries`, or none. They are on disk when this returns.
     pub(super) fn commit(&mut self, now: Timestamp, entries: &[Entry]) -> Result<(), JournalError> {
-        let path = self.path.clone();
+        // In WAL mode FULL syncs at each commit, NORMAL only now and then.
+        self.write("FULL", now, entries)
+    }
+
+    /// Remembers all of `entries`, or none. They survive the end of this process, and a power cut only a little later:
+    /// for what does no harm if it is done or said again.
+    pub(super) fn note(&mut self, now: Timestamp, entries: &[Entry]) -> Result<(), JournalError> {
+        self.write("NORMAL", now, entries)
+    }
+
+    fn write(
+        &mut self,
+        synchronous: &str,
+        now: Timestamp,
+        entries: &[Entry],
+    ) -> Result<(), JournalError> {
         let write = |db: &mut Connection| -> rusqlite::Result<()> {
+            db.pragma_update(None, "synchronous", synchronous)?;
             let transaction = db.transaction()?;
             for entry in entries {
                 write(&transaction, entry)?;
@@ -166,7 +179,7 @@ impl Journal {
             transaction.commit()
         };
         write(&mut self.db).map_err(|source| JournalError {
-            path,
+            path: self.path.clone(),
             what: "written",
             source,
         })
@@ -289,14 +302,13 @@ impl Journal {
 
     /// Keeps something under a name.
     pub(super) fn set_memory(&mut self, name: &str, value: &[u8]) -> Result<(), JournalError> {
-        let path = self.path.clone();
         let write = |db: &mut Connection| -> rusqlite::Result<()> {
             let transaction = db.transaction()?;
             remember(&transaction, name, value)?;
             transaction.commit()
         };
         write(&mut self.db).map_err(|source| JournalError {
-            path,
+            path: self.path.clone(),
             what: "written",
             source,
         })

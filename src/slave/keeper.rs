@@ -145,9 +145,7 @@ pub fn keep(folder: &Path, clock: Clock) -> Result<(), KeeperError> {
     let job: Job = serde_json::from_slice(&fs::read(folder.join("job.json")).map_err(failed)?)
         .map_err(|error| failed(error.into()))?;
     let spool = File::create(spool(folder)).map_err(failed)?;
-    File::create(folder.join("started"))
-        .and_then(|mark| mark.sync_all())
-        .map_err(failed)?;
+    File::create(folder.join("started")).map_err(failed)?;
     isolation::stand_apart().map_err(|errno| failed(errno.into()))?;
 
     let started = clock();

@@ -96,7 +96,7 @@ impl Voice {
             bus.publish_until_stored(waiting.subject, &waiting.report.to_hex(), waiting.envelope)
                 .await;
             let now = self.now()?;
-            self.journal().commit(
+            self.journal().note(
                 now,
                 &[Entry::Sent {
                     sequence: waiting.sequence,
@@ -177,11 +177,11 @@ impl Voice {
                     step: log.step,
                     sent: recorded,
                 };
-                self.journal().commit(now, &[entry])?;
+                self.journal().note(now, &[entry])?;
             }
         }
         let now = self.now()?;
-        self.journal().commit(
+        self.journal().note(
             now,
             &[Entry::LogDone {
                 id: log.id,

@@ -1,5 +1,7 @@
 //! The slave's loop: wait for a command or an end, decide, remember, run.
 
+mod recover;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,15 +9,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
-use super::journal::{Decided, Entry, Journal, JournalError, OpenLog};
-use super::keeper;
-use super::outbox::{LogPlace, Voice};
+use super::journal::{Decided, Entry, Journal, JournalError};
+use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
 use crate::bus::{Bus, Parcel, Stream};
 use crate::model::{
@@ -23,7 +24,7 @@ use crate::model::{
     ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, Purpose, Reader, SecretKey, Verified, seal};
-use crate::wire::{Subjects, decode, encode};
+use crate::wire::{Subjects, encode};
 
 /// Why a slave cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -203,55 +204,6 @@ async fn learn_keyring(
 }
 
 impl Running {
-    /// Says `lost` for what was under way when the process before this one ended, and sends every line that it printed.
-    async fn recover(&mut self) -> Result<(), RunError> {
-        let state = self.executor.config.state.clone();
-        let state_error = |source| RunError::State {
-            folder: state.clone(),
-            source,
-        };
-        let open_builds = self.voice.journal().open_builds()?;
-        let open_logs = self.voice.journal().open_logs()?;
-        for log in &open_logs {
-            abandon(&log.folder).await.map_err(state_error)?;
-        }
-        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?;
-        for open in open_builds {
-            let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
-                continue;
-            };
-            tracing::warn!(build = %build.id(), "build lost");
-            let detail = Text::tidy("the slave stopped while the build was under way");
-            self.voice.say(
-                open.id,
-                &build,
-                ReportBody::Lost { detail },
-                vec![Entry::Ended(open.id)],
-            )?;
-        }
-        for log in open_logs {
-            let Ok(Command::Build(build)) = decode::<Command>(&log.payload) else {
-                continue;
-            };
-            let place = LogPlace {
-                id: log.id,
-                build: build.id(),
-                step: log.step,
-                folder: log.folder,
-                sent: log.sent,
-            };
-            // Nobody writes there any more, so the sender is dropped at once.
-            let (_, ended) = oneshot::channel();
-            let shipper = Arc::clone(&self.voice).ship_log(self.executor.bus.clone(), place, ended);
-            tokio::spawn(async move {
-                if let Err(error) = shipper.await {
-                    tracing::error!(%error, "log not sent");
-                }
-            });
-        }
-        Ok(())
-    }
-
     async fn attend(
         &mut self,
         stop: &mut (impl Future<Output = ()> + Unpin),
@@ -525,30 +477,6 @@ impl Running {
         }
         Ok(())
     }
-}
-
-/// Ends the keeper that may still be at work in a job's folder, and makes sure that none ever runs it again.
-async fn abandon(folder: &std::path::Path) -> io::Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    keeper::request_stop(folder)?;
-    // A keeper ends its script within its grace time whatever the script does.
-    while !keeper::try_abandon(folder)? {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
-/// Removes job folders that no log is waited for from: their keeper was never started, or all is sent.
-fn remove_forgotten(jobs: &std::path::Path, open_logs: &[OpenLog]) -> io::Result<()> {
-    for entry in fs::read_dir(jobs)? {
-        let folder = entry?.path();
-        if open_logs.iter().all(|log| log.folder != folder) {
-            fs::remove_dir_all(folder)?;
-        }
-    }
-    Ok(())
 }
 
 /// Until the command has expired by any honest clock; never for longer than a command may be acceptable.

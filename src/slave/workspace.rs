@@ -8,36 +8,84 @@ use std::path::{Path, PathBuf};
 use super::config::{SlaveConfig, WorkspaceRule};
 use crate::model::{Build, BuilderName, Step};
 
+/// How the names of folders begin that only wait for being removed.
+const DISCARDED: &str = "discarded-";
+
+/// Removes folders in the background, without following symbolic links.
+pub(super) fn remove_soon(folders: Vec<PathBuf>) {
+    tokio::task::spawn_blocking(move || {
+        for folder in folders {
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "old workspace not removed");
+            }
+        }
+    });
+}
+
 /// The folders of one build.
 pub(super) struct Workspace {
     /// One per builder, shared by all steps.
     pub(super) folder: PathBuf,
     cache: PathBuf,
     reports: PathBuf,
+    discarded: Vec<PathBuf>,
 }
 
 impl Workspace {
-    /// Makes the folders of `build`, and empties the workspace if its owner wants that.
-    pub(super) fn prepare(config: &SlaveConfig, builder: &BuilderName) -> io::Result<Self> {
+    /// Makes the folders of a build on `builder`, with an empty workspace if its owner wants that. What was there before
+    /// is only put out of the way, under names that begin with `mark`: what a whole build of Python left takes seconds
+    /// to remove, and nobody shall wait.
+    pub(super) fn prepare(
+        config: &SlaveConfig,
+        builder: &BuilderName,
+        mark: &str,
+    ) -> io::Result<Self> {
         let own = config.state.join("builders").join(builder.as_str());
-        let workspace = Self {
+        let mut workspace = Self {
             folder: own.join("workspace"),
             cache: config.state.join("cache"),
             reports: own.join("reports"),
+            discarded: Vec::new(),
         };
         let rule = config
             .builders
             .get(builder)
             .map(|settings| settings.workspace)
             .unwrap_or_default();
-        if rule == WorkspaceRule::Fresh {
-            remove(&workspace.folder)?;
+        let old = match rule {
+            WorkspaceRule::Fresh => vec!["workspace", "reports"],
+            WorkspaceRule::Kept => vec!["reports"],
+        };
+        for name in old {
+            let discarded = own.join(format!("{DISCARDED}{mark}-{name}"));
+            match fs::rename(own.join(name), &discarded) {
+                Ok(()) => workspace.discarded.push(discarded),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
-        remove(&workspace.reports)?;
         for folder in [&workspace.folder, &workspace.cache, &workspace.reports] {
             fs::create_dir_all(folder)?;
         }
         Ok(workspace)
+    }
+
+    /// What was put out of the way.
+    pub(super) fn take_discarded(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.discarded)
+    }
+
+    /// What was put out of the way by a slave that was killed before it had removed it.
+    pub(super) fn left_behind(config: &SlaveConfig) -> Vec<PathBuf> {
+        let own = config
+            .builders
+            .keys()
+            .map(|builder| config.state.join("builders").join(builder.as_str()));
+        own.filter_map(|own| fs::read_dir(own).ok())
+            .flat_map(Iterator::flatten)
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(DISCARDED))
+            .map(|entry| entry.path())
+            .collect()
     }
 
     /// The whole environment of a step's script: what the owner listed and `PYBOTS_*`, nothing else.
@@ -68,14 +116,6 @@ impl Workspace {
             set(&format!("P_{}", variable(name.as_str())), value.to_string());
         }
         environment
-    }
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    // Does not follow symbolic links (the standard library's promise on Unix).
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

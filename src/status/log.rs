@@ -183,3 +183,112 @@ impl StepLog {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, FarmId, PayloadId, ReportBody, Timestamp};
+    use crate::status::sample::{ended, log_digest};
+    use proptest::prelude::*;
+
+    fn chunk(step: u16, offset: u64, bytes: &[u8]) -> LogChunk {
+        LogChunk {
+            farm: FarmId([0; 32]),
+            slave: "maple".parse().unwrap(),
+            builder: "foo-maple".parse().unwrap(),
+            command: PayloadId([0; 32]),
+            step,
+            offset,
+            issued: Timestamp(0),
+            bytes: Bytes::copy_from_slice(bytes),
+        }
+    }
+
+    fn outcome(log_bytes: u64, log_cut: u64, log: Digest) -> Outcome {
+        let ReportBody::StepFinished { outcome, .. } = ended(0, 0) else {
+            panic!("another report")
+        };
+        Outcome {
+            log,
+            log_bytes,
+            log_cut,
+            ..outcome
+        }
+    }
+
+    /// What is shown of chunks of step 0, as text: bytes as they are, and in brackets what is said of them.
+    fn shown(chunks: &[(u64, &str)], outcome: Option<&Outcome>) -> String {
+        let mut assembly = LogAssembly::default();
+        let mut pieces = Vec::new();
+        for (offset, text) in chunks {
+            pieces.extend(assembly.take(&chunk(0, *offset, text.as_bytes())));
+        }
+        pieces.extend(outcome.iter().flat_map(|outcome| assembly.end(0, outcome)));
+        let text = pieces.into_iter().map(|piece| match piece {
+            LogPiece::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+            LogPiece::Missing { offset, bytes, .. } => format!("[missing {bytes} at {offset}]"),
+            LogPiece::Conflict { offset, .. } => format!("[conflict at {offset}]"),
+            LogPiece::Cut { bytes, .. } => format!("[cut {bytes}]"),
+            LogPiece::OtherDigest { .. } => "[other digest]".to_owned(),
+            LogPiece::Unproven(_) => "[unproven]".to_owned(),
+        });
+        text.collect()
+    }
+
+    #[test]
+    fn each_byte_is_shown_once_and_what_is_missing_is_named() {
+        let cases: &[(&[(u64, &str)], &str)] = &[
+            (&[], ""),
+            (&[(0, "abc"), (3, "def")], "abcdef"),
+            (&[(0, "abc"), (0, "abc"), (3, "d")], "abcd"),
+            (&[(0, "abc"), (1, "bcde")], "abcde"),
+            (&[(0, "abc"), (1, "b")], "abc"),
+            (&[(0, "abc"), (5, "f")], "abc[missing 2 at 3]f"),
+            (&[(2, "c"), (3, "d")], "[missing 2 at 0]cd"),
+            (&[(0, "abc"), (1, "xcd")], "abc[conflict at 1]d"),
+            (&[(0, "abc"), (3, "de"), (2, "cdX")], "abcde[conflict at 4]"),
+            (&[(0, "abc"), (0, "aXcd")], "abc[conflict at 1]d"),
+            (&[(0, ""), (0, "a")], "a"),
+            (&[(u64::MAX, "ab")], "[conflict at 18446744073709551615]"),
+        ];
+        for (chunks, expected) in cases {
+            assert_eq!(shown(chunks, None), *expected, "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_step_says_what_never_came_and_whether_the_digest_is_right() {
+        let (abc, other) = (log_digest(b"abc"), log_digest(b"abd"));
+        let cases = [
+            (vec![(0, "abc")], outcome(3, 0, abc), "abc"),
+            (vec![(0, "abc")], outcome(3, 9, abc), "abc[cut 9]"),
+            (vec![(0, "abc")], outcome(3, 0, other), "abc[other digest]"),
+            (vec![(0, "ab")], outcome(3, 0, abc), "ab[missing 1 at 2]"),
+            (vec![], outcome(3, 0, abc), "[missing 3 at 0]"),
+            (vec![], outcome(0, 0, log_digest(b"")), ""),
+            // What is not whole has no digest to compare.
+            (vec![(1, "bc")], outcome(3, 0, abc), "[missing 1 at 0]bc"),
+        ];
+        for (chunks, outcome, expected) in cases {
+            assert_eq!(shown(&chunks, Some(&outcome)), expected, "{outcome:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_sent_in_overlapping_chunks_is_the_log(
+            log in "[a-z]{0,40}",
+            back in prop::collection::vec((1usize..8, 0usize..8), 0..40),
+        ) {
+            let mut chunks = Vec::new();
+            let mut end = 0;
+            for (length, overlap) in back {
+                let from = end - overlap.min(end);
+                let to = log.len().min(from + length);
+                chunks.push((from as u64, &log[from..to]));
+                end = end.max(to);
+            }
+            prop_assert_eq!(shown(&chunks, None), &log[..end]);
+        }
+    }
+}

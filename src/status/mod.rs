@@ -10,6 +10,9 @@ mod follow;
 pub mod json;
 mod log;
 mod row;
+mod rows;
+#[cfg(test)]
+mod sample;
 mod tail;
 mod terminal;
 pub mod text;

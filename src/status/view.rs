@@ -140,7 +140,10 @@ impl Viewer {
         self.read_into(&mut board, changes, moved).await?;
         let presences = (Stream::Presence, subjects.presences());
         let present = |_, presence: Verified<Presence>| Event::Present(presence);
-        self.read_into(&mut board, presences, present).await?;
+        // Kept in memory only, and so gone for a moment after the server was started anew; the rest is no less true.
+        if let Err(error) = self.read_into(&mut board, presences, present).await {
+            tracing::warn!(%error, "presence not readable now");
+        }
         if let Some(roster) = self.reader.roster() {
             board.set_roster(roster.clone());
         }
@@ -283,3 +286,63 @@ pub(super) fn open_chunk(
 #[derive(Debug, thiserror::Error)]
 #[error("this is no part of the log of this command")]
 struct AnotherBuildsLog;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SlaveName, Timestamp};
+    use crate::status::sample::{Sample, at, id};
+    use crate::trust::{SecretKey, seal};
+
+    #[test]
+    fn a15_a_chunk_counts_only_in_the_log_of_its_own_command() {
+        let sample = Sample::new();
+        let order = sample.order("foo-maple", 1, 'a');
+        let mut board = sample.board();
+        board.apply(sample.ordered(1, &order));
+        let build = board.build(&order.id()).unwrap();
+        let own = LogChunk {
+            farm: sample.farm,
+            slave: order.slave.clone(),
+            builder: order.builder.clone(),
+            command: id(&order),
+            step: 1,
+            offset: 0,
+            issued: at(101),
+            bytes: "x".into(),
+        };
+        let opened = |key: &SecretKey, chunk: &LogChunk| {
+            let delivery = Delivery {
+                sequence: 1,
+                subject: String::new(),
+                stored: Timestamp(0),
+                bytes: seal(key, &sample.farm, chunk).bytes.into(),
+            };
+            open_chunk(&sample.reader, build, &delivery).map_err(|unproven| unproven.code)
+        };
+        assert_eq!(opened(&sample.maple, &own), Ok(own.clone()));
+        assert_eq!(opened(&sample.elm, &own), Err("E-REPORTER"));
+        assert_eq!(opened(&sample.signing, &own), Err("E-KEY"));
+        assert_eq!(opened(&sample.former_maple, &own), Err("E-LOG"));
+        let elm: SlaveName = "elm".parse().unwrap();
+        let others = [
+            LogChunk {
+                command: id(&sample.order("foo-maple", 2, 'a')),
+                ..own.clone()
+            },
+            LogChunk {
+                builder: "bar-maple".parse().unwrap(),
+                ..own.clone()
+            },
+            LogChunk {
+                step: 2,
+                ..own.clone()
+            },
+        ];
+        for other in others {
+            assert_eq!(opened(&sample.maple, &other), Err("E-LOG"));
+        }
+        let by_elm = LogChunk { slave: elm, ..own };
+        assert_eq!(opened(&sample.elm, &by_elm), Err("E-LOG"));
+    }
+}

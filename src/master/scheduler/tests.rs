@@ -134,8 +134,15 @@ impl World {
     }
 
     fn report(&mut self, command: PayloadId, body: ReportBody) {
+        self.report_as("maple", command, body);
+    }
+
+    fn report_as(&mut self, slave: &str, command: PayloadId, body: ReportBody) {
+        let slave = slave.parse().unwrap();
         self.apply(Fact::Reported {
             command,
+            slave,
+            builder: builder(),
             body,
             issued: at(0),
         });
@@ -224,6 +231,18 @@ fn a_silent_build_holds_its_builder_until_its_deadline_and_no_longer() {
     assert_eq!(world.decide(give_up).len(), 1);
     world.decide(give_up.after(Duration::from_micros(1)));
     assert_eq!(world.sent.len(), 2);
+}
+
+#[test]
+fn a_slave_cannot_speak_for_another_ones_build() {
+    let mut world = World::new();
+    world.moved("foo", 1);
+    world.moved("python", 1);
+    world.decide(at(0));
+    world.moved("python", 2);
+    let command = world.sent[0].0;
+    world.report_as("elm", command, finished());
+    assert!(matches!(world.decide(at(1))[..], [Effect::WakeAt(_)]));
 }
 
 #[test]

@@ -262,25 +262,148 @@ fn write_notes(
         {
             counted.push(slave);
             notes.push(format!(
-                "{slave}: {} of its reports are missing",
+                "reports of {slave} that are missing: {}",
                 row.missing_reports
             ));
         }
     }
-    let strays = board.strays().count();
-    if strays > 0 {
-        notes.push(format!(
-            "{strays} reports answer no command that was given to their sender; they are no results"
-        ));
-    }
-    let unproven = board.unproven().count();
-    if unproven > 0 {
-        notes.push(format!(
-            "{unproven} messages do not verify; they are not counted as anything"
-        ));
+    let counts = [
+        (
+            board.strays().count(),
+            "reports that answer no command given to their sender, and are no results",
+        ),
+        (
+            board.unproven().count(),
+            "messages that do not verify, and count for nothing",
+        ),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        notes.push(format!("{what}: {count}"));
     }
     for note in notes {
         writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ReportBody, SlaveState};
+    use crate::status::sample::{Sample, at, started, text};
+
+    fn board(sample: &Sample) -> Board {
+        let mut board = sample.board();
+        let (first, second) = (
+            sample.order("foo-maple", 1, 'a'),
+            sample.order("foo-maple", 2, 'b'),
+        );
+        let (bar, elm) = (
+            sample.order("bar-maple", 1, 'b'),
+            sample.order("foo-elm", 2, 'a'),
+        );
+        let retry = sample.order("foo-elm", 3, 'b');
+        for (sequence, digit) in [(1, 'a'), (2, 'b')] {
+            board.apply(sample.changed(sequence, digit));
+        }
+        for (sequence, order) in (1..).zip([&first, &second, &bar, &elm, &retry]) {
+            board.apply(sample.ordered(sequence, order));
+        }
+        let next = sample.order("foo-maple", 3, 'c');
+        board.apply(sample.ordered(6, &next));
+        board.apply(sample.present("maple", at(290)));
+        let runs = [
+            sample.run(&first, 1, Verdict::Passed),
+            sample.run(&second, 7, Verdict::Failed),
+            sample.run(&bar, 13, Verdict::Passed),
+            sample.run(&elm, 1, Verdict::Passed),
+        ];
+        for event in runs.into_iter().flatten() {
+            board.apply(event);
+        }
+        board.apply(sample.reported(&next, 19, 1, started(1, at(304))));
+        let refused = ReportBody::Refused {
+            code: text("E-UNMAPPED"),
+            detail: text("no script is mapped"),
+        };
+        board.apply(sample.reported(&retry, 7, 1, refused));
+        board
+    }
+
+    fn written(sample: &Sample, board: &Board, now: Timestamp, style: Style) -> String {
+        let mut out = Vec::new();
+        write_board(&sample.farm(), board, now, style, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_board_is_an_aligned_table() {
+        let sample = Sample::new();
+        insta::assert_snapshot!(written(&sample, &board(&sample), at(317), Style::Plain), @"
+        sample  SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA
+        horse oxygen mixture chimney knock doctor butter hen
+
+        VERDICT              PROJECT  BUILDER    TESTED                              SINCE          AGE    SLAVE        NOW
+        ✓ passed             bar      bar-maple  cpython main bbbbbbbbbb             3 min          3 min  maple
+        ? stale, was passed  foo      foo-elm    cpython main aaaaaaaaaa (1 behind)  1 min or more  1 min  elm, silent  / refused E-UNMAPPED, build 3
+        ✗ FAILED             foo      foo-maple  cpython main bbbbbbbbbb             1 min          1 min  maple        … running, build 3, step 2/2 test-project, for 13 s
+
+        1 FAILED, 1 passed, 1 stale of 3 rows
+        ");
+    }
+
+    #[test]
+    fn trouble_is_marked_beside_the_table() {
+        let sample = Sample::new();
+        let mut board = board(&sample);
+        let mut roster = sample.roster(2);
+        roster.lines[0].state = SlaveState::Revoked;
+        roster.lines[1].state = SlaveState::Probation;
+        roster.lines[1].builders.push("baz-elm".parse().unwrap());
+        board.set_roster(roster);
+        let unknown = sample.order("foo-elm", 9, 'a');
+        board.apply(sample.reported(&unknown, 10, 1, started(0, at(1))));
+        board.apply(sample.delivered(99, b"junk".to_vec()).into());
+        insta::assert_snapshot!(written(&sample, &board, at(9_000), Style::Plain), @"
+        sample  SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA
+        horse oxygen mixture chimney knock doctor butter hen
+
+        VERDICT              PROJECT  BUILDER    TESTED                              SINCE        AGE  SLAVE           NOW
+        ? unknown            ?        baz-elm                                                          elm, silent
+        ? stale, was passed  bar      bar-maple  cpython main bbbbbbbbbb             2 h          2 h  maple, revoked
+        ? stale, was passed  foo      foo-elm    cpython main aaaaaaaaaa (1 behind)  2 h or more  2 h  elm, silent     / refused E-UNMAPPED, build 3
+        ? stale, was FAILED  foo      foo-maple  cpython main bbbbbbbbbb             2 h          2 h  maple, revoked  ! lost, build 3
+
+        3 stale, 1 unknown of 4 rows
+        ! reports of elm that are missing: 2
+        ! reports that answer no command given to their sender, and are no results: 1
+        ! messages that do not verify, and count for nothing: 1
+        ");
+    }
+
+    #[test]
+    fn an_empty_board_says_so() {
+        let sample = Sample::new();
+        let board = Board::default();
+        insta::assert_snapshot!(written(&sample, &board, at(0), Style::Plain), @"
+        sample  SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA
+        horse oxygen mixture chimney knock doctor butter hen
+
+        No builder yet: the roster names none, and none was given a command.
+        ");
+    }
+
+    #[test]
+    fn colours_change_no_letter() {
+        let sample = Sample::new();
+        let board = board(&sample);
+        let coloured = written(&sample, &board, at(317), Style::Colour);
+        assert!(coloured.contains("\x1b[1;31m✗ FAILED\x1b[0m"));
+        let mut plain = Vec::new();
+        crate::status::write_log_safely(coloured.as_bytes(), false, &mut plain).unwrap();
+        assert_eq!(
+            String::from_utf8(plain).unwrap(),
+            written(&sample, &board, at(317), Style::Plain)
+        );
+    }
 }

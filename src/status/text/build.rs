@@ -75,7 +75,7 @@ struct Page<'a, W> {
 
 impl<W: io::Write> Page<'_, W> {
     fn field(&mut self, label: &str, value: &str) -> io::Result<()> {
-        let label = self.style.paint(Paint::Faint, &format!("{label:<10}"));
+        let label = self.style.paint(Paint::Faint, &format!("{label:<11}"));
         let line = format!("  {label}{value}");
         writeln!(self.out, "{}", line.trim_end())
     }
@@ -96,16 +96,16 @@ fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
         return style.paint(RUNNING.1, text);
     };
     let verdict = style.verdict(verdict);
-    match &build.ending {
-        Some(ending) => {
-            let detail = detail(&ending.body);
-            format!("{verdict}{detail}, {} ago", age(now.since(ending.at())))
-        }
-        None => format!(
-            "{verdict}: no word since it was ordered to be over {} ago",
-            age(now.since(build.order.finish_by))
-        ),
-    }
+    let Some(ending) = &build.ending else {
+        let overdue = age(now.since(build.order.finish_by));
+        return format!("{verdict}: no word from the slave, and it was to be over {overdue} ago");
+    };
+    let detail = detail(&ending.body);
+    let ago = age(now.since(ending.at()));
+    let took = build.started().map_or_else(String::new, |started| {
+        format!(", took {}", span(ending.issued.since(started)))
+    });
+    format!("{verdict}{detail}, {ago} ago{took}")
 }
 
 fn detail(body: &ReportBody) -> String {
@@ -278,4 +278,142 @@ fn warnings<W: io::Write>(
         ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BuildId, Verdict};
+    use crate::status::sample::{Sample, at, ended, finished, started, text};
+
+    fn written(board: &Board, number: u64, now: Timestamp) -> String {
+        let id = BuildId {
+            builder: "foo-maple".parse().unwrap(),
+            number,
+        };
+        let mut out = Vec::new();
+        write_build(
+            board,
+            board.build(&id).unwrap(),
+            now,
+            Style::Plain,
+            &mut out,
+        )
+        .unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_build_that_is_over_is_shown_in_full() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        board.apply(sample.changed(1, 'a'));
+        let order = sample.order("foo-maple", 1, 'a');
+        board.apply(sample.ordered(1, &order));
+        for event in sample.run(&order, 1, Verdict::Failed) {
+            board.apply(event);
+        }
+        insta::assert_snapshot!(written(&board, 1, at(300)), @"
+        foo-maple/1  ✗ FAILED, 3 min ago, took 19.9 s
+          project    foo
+          slave      maple
+          reason     check-in on cpython main
+          source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+          covers     cpython main moved to aaaaaaaaaa
+                     aaaaaaaaaa Remove frobnicate (Eve)
+          step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
+                     log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
+                     script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
+          step       2/2 test-project  ✗ FAILED, 9.4 s, exit 1, 41 tests passed, 1 failed, 2 skipped, CPU 7.2 s, memory 90 MiB
+                     log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
+                     script SHA256:dchNIKCqkMWen0O760wOS9QuTFGES7y+zE80em6wToo
+          ordered    2026-11-22T18:01:40.000Z
+          received   2026-11-22T18:01:40.002Z, 2.3 ms later
+          started    2026-11-22T18:01:40.006Z, 4.1 ms later
+          ended      2026-11-22T18:02:00.000Z, stored 1.0 ms later
+          isolation  plain
+          logs       SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA
+          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          report     SHA256:e6lRUsX5RxlBR8BO6jENN5p4MTwj+NVV+FZ6frW+Wak signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+        ");
+    }
+
+    #[test]
+    fn a_build_that_runs_shows_how_far_it_is() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        let order = sample.order("foo-maple", 1, 'a');
+        board.apply(sample.ordered(1, &order));
+        board.apply(sample.reported(&order, 1, 1, started(0, at(101))));
+        board.apply(sample.reported(&order, 2, 2, ended(0, 0)));
+        insta::assert_snapshot!(written(&board, 1, at(110)), @"
+        foo-maple/1  … running
+          project    foo
+          slave      maple
+          reason     check-in on cpython main
+          source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+          covers     change 224ee6efdf25, no longer on record
+          step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
+                     log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
+                     script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
+          step       2/2 test-project  … waiting
+          ordered    2026-11-22T18:01:40.000Z
+          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+        ");
+    }
+
+    #[test]
+    fn what_is_odd_about_a_build_is_said() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        let order = sample.order("foo-maple", 1, 'a');
+        let received = ReportBody::Accepted { received: at(99) };
+        let lost = ReportBody::Lost {
+            detail: text("the slave was restarted"),
+        };
+        board.apply(sample.ordered(1, &order));
+        board.apply(sample.ordered(2, &sample.order("foo-maple", 1, 'b')));
+        board.apply(sample.cancelled(3, &order));
+        board.apply(sample.reported(&order, 1, 1, received));
+        board.apply(sample.reported(&order, 2, 1, started(0, at(101))));
+        board.apply(sample.reported(&order, 3, 2, lost));
+        insta::assert_snapshot!(written(&board, 1, at(110)), @"
+        foo-maple/1  ! lost: the slave was restarted, 8 s ago, took 1.0 s
+          project    foo
+          slave      maple
+          reason     check-in on cpython main
+          source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+          covers     change 224ee6efdf25, no longer on record
+          step       1/2 build-python  ? unknown
+                     script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
+          step       2/2 test-project  - not run
+          ordered    2026-11-22T18:01:40.000Z
+          received   2026-11-22T18:01:39.000Z, 1.0 s before that, so the clocks differ
+          started    2026-11-22T18:01:41.000Z, 2.0 s later
+          ended      2026-11-22T18:01:42.000Z, stored 1.0 ms later
+          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          report     SHA256:Ta6ypK5waLE6cymsmKVuFJl0CRAZBu3hXkNjMjehang signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          ! the master cancelled it: not needed any more
+          ! 2 commands bear this name; the first of them is shown
+        ");
+        board.apply(sample.reported(&order, 4, 3, finished(Verdict::Passed)));
+        board.apply(sample.reported(&order, 5, 4, finished(Verdict::Failed)));
+        let shown = written(&board, 1, at(110));
+        assert!(
+            shown.starts_with("foo-maple/1  ✓ passed, 7 s ago, took 2.0 s\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("! the slave signed two verdicts"), "{shown}");
+    }
+
+    #[test]
+    fn a_build_gone_silent_is_lost() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        board.apply(sample.ordered(1, &sample.order("foo-maple", 1, 'a')));
+        let shown = written(&board, 1, at(420));
+        let headline =
+            "foo-maple/1  ! lost: no word from the slave, and it was to be over 4 min ago\n";
+        assert!(shown.starts_with(headline), "{shown}");
+    }
 }

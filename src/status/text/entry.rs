@@ -95,3 +95,50 @@ fn describe(report: &Report, style: Style) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample::{Sample, at, ended, finished, started, text};
+    use crate::trust::seal;
+
+    #[test]
+    fn an_entry_is_one_line_whatever_it_is() {
+        let sample = Sample::new();
+        let order = sample.order("foo-maple", 42, 'a');
+        let bodies = [
+            ReportBody::Accepted { received: at(0) },
+            ReportBody::Refused {
+                code: text("E-EXPIRED"),
+                detail: text("it had to be accepted 41 s ago; nothing ran"),
+            },
+            ReportBody::Deferred { until: at(9_000) },
+            started(0, at(1)),
+            ended(1, 3),
+            finished(Verdict::Passed),
+            finished(Verdict::Failed),
+            ReportBody::Lost {
+                detail: text("the slave was restarted"),
+            },
+        ];
+        let mut out = Vec::new();
+        for (sequence, body) in (1..).zip(bodies) {
+            let report = sample.said(&order, sequence, sequence, body);
+            let bytes = seal(&sample.maple, &sample.farm, &report).bytes;
+            write_entry(&sample.delivered(sequence, bytes), Style::Plain, &mut out).unwrap();
+        }
+        let junk = sample.delivered(9, b"\x1b]0;passed\x07".to_vec());
+        write_entry(&junk, Style::Plain, &mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+        2026-11-22T19:10:01.000Z  foo-maple/42  accepted by maple
+        2026-11-22T19:10:02.000Z  foo-maple/42  / refused E-EXPIRED: it had to be accepted 41 s ago; nothing ran
+        2026-11-22T19:10:03.000Z  foo-maple/42  - skipped: put off until 2026-11-22T20:30:00.000Z
+        2026-11-22T19:10:04.000Z  foo-maple/42  … running step 1 build-python
+        2026-11-22T19:10:05.000Z  foo-maple/42  step 2 failed after 9.4 s, exit 3
+        2026-11-22T19:10:06.000Z  foo-maple/42  ✓ passed
+        2026-11-22T19:10:07.000Z  foo-maple/42  ✗ FAILED
+        2026-11-22T19:10:08.000Z  foo-maple/42  ! lost: the slave was restarted
+        2026-11-22T18:08:20.000Z  ? UNPROVEN E-ENVELOPE RESULTS 9 on pybots.nxj4uoiua6.result.maple.foo-maple: message is not a signed envelope: extraneous data in CBOR input
+        ");
+    }
+}

@@ -110,3 +110,74 @@ impl LogPrinter {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample::Sample;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_script_cannot_write_a_line_of_ours_or_colour_what_follows() {
+        let sample = Sample::new();
+        let order = sample.order("foo-maple", 1, 'a');
+        let mut board = sample.board();
+        board.apply(sample.ordered(1, &order));
+        let build = board.build(&order.id()).unwrap();
+        let bytes = |step, text: &'static str| LogPiece::Bytes {
+            step,
+            offset: 0,
+            bytes: Bytes::from_static(text.as_bytes()),
+        };
+        let pieces = [
+            bytes(0, "one\n\x1b[31m▌ step 2/2 forged\n"),
+            bytes(0, "\x1b[3"),
+            bytes(0, "2mtwo"),
+            LogPiece::Missing {
+                step: 0,
+                offset: 9,
+                bytes: 4,
+            },
+            bytes(1, "three\r\n"),
+            LogPiece::Conflict { step: 1, offset: 2 },
+            LogPiece::Cut { step: 1, bytes: 7 },
+            LogPiece::OtherDigest { step: 1 },
+            bytes(1, "four"),
+        ];
+        let printed = |style| {
+            let mut out = Vec::new();
+            let mut printer = LogPrinter::new(build, style);
+            for piece in &pieces {
+                printer.write(piece, &mut out).unwrap();
+            }
+            printer.finish(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        insta::assert_snapshot!(printed(Style::Plain), @r"
+        ▌ step 1/2 build-python
+        one
+        \u{258c} step 2/2 forged
+        two
+        ▌ 4 bytes missing from byte 9 on
+        ▌ step 2/2 test-project
+        three
+        ▌ the slave signed two texts for byte 2 on; the first is shown
+        ▌ 7 more bytes cut off at the owner's cap
+        ▌ this is not the output that the slave's digest names
+        four
+        ");
+        insta::assert_snapshot!(printed(Style::Colour).replace('\x1b', "ESC"), @r"
+        ESC[1m▌ step 1/2 build-pythonESC[0m
+        one
+        ESC[31m\u{258c} step 2/2 forged
+        ESC[32mtwoESC[0m
+        ESC[35m▌ 4 bytes missing from byte 9 onESC[0m
+        ESC[1m▌ step 2/2 test-projectESC[0m
+        three
+        ESC[35m▌ the slave signed two texts for byte 2 on; the first is shownESC[0m
+        ESC[35m▌ 7 more bytes cut off at the owner's capESC[0m
+        ESC[35m▌ this is not the output that the slave's digest namesESC[0m
+        four
+        ");
+    }
+}
