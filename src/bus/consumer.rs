@@ -42,6 +42,8 @@ pub struct Commands {
     bus: Bus,
     slave: SlaveName,
     stream: Option<pull::Stream>,
+    /// Whether it was said that they cannot be read; said once, until they can.
+    announced: bool,
 }
 
 impl Bus {
@@ -77,6 +79,7 @@ impl Bus {
             bus: self.clone(),
             slave: slave.clone(),
             stream: None,
+            announced: false,
         }
     }
 }
@@ -84,26 +87,32 @@ impl Bus {
 impl Commands {
     /// Waits for the next command, also while the bus is away or the slave has not been approved yet. Cancel-safe.
     pub async fn next(&mut self) -> Parcel {
-        let mut announced = false;
         loop {
             if let Some(stream) = &mut self.stream {
                 match stream.next().await {
                     Some(Ok(message)) => return Parcel { message },
-                    Some(Err(error)) => tracing::debug!(%error, "fetch repeated"),
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "fetch failed; the consumer is opened again");
+                        self.stream = None;
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                    }
                     None => self.stream = None,
                 }
                 continue;
             }
             match self.open().await {
-                Ok(stream) => self.stream = Some(stream),
+                Ok(stream) => {
+                    self.stream = Some(stream);
+                    self.announced = false;
+                }
                 Err(error) => {
-                    if !announced {
+                    if !std::mem::replace(&mut self.announced, true) {
+                        let cause = std::error::Error::source(&error)
+                            .map_or_else(String::new, ToString::to_string);
                         tracing::warn!(
-                            error = std::error::Error::source(&error)
-                                .map_or_else(String::new, ToString::to_string),
+                            cause,
                             "commands not readable yet: not approved, or the bus is away"
                         );
-                        announced = true;
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

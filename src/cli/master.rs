@@ -207,6 +207,6 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         Err(RunError::Bus(error)) => Err(error.into()),
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
-        Err(error @ RunError::Dispatch(_)) => Err(Failure::error(error)),
+        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded)) => Err(Failure::error(error)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -101,7 +102,10 @@ pub(super) fn initialise(folder: &Path, text: &str) -> Result<Application, Failu
     let path = folder.join("slave.toml");
     files::write(&path, text)?;
     let (config, _) = files::configuration(&path, SlaveConfig::parse)?;
-    fs::create_dir_all(&config.state)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state)?;
     let key = files::make_secret_key(&config.report_key())?;
     let nkey = files::make_bus_seed(&config.bus_key())?;
     Ok(application(&config, &key, nkey))

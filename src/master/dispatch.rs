@@ -18,9 +18,12 @@ pub enum DispatchError {
         /// Its lease.
         lease: u64,
     },
-    /// The stream could not be read to find out who leads.
-    #[error(transparent)]
-    Bus(#[from] BusError),
+}
+
+/// Why it is not known what stands in the stream, or no longer of interest.
+enum CatchUpError {
+    SteppedDown { lease: u64 },
+    Bus(BusError),
 }
 
 /// Publishes commands in the name of one lease.
@@ -94,11 +97,17 @@ impl Dispatcher {
                     self.last = stored.sequence;
                     return Ok(());
                 }
-                Err(BusError::Overtaken) => {
-                    if self.catch_up(reader, &sealed.bytes).await? {
-                        return Ok(());
+                Err(BusError::Overtaken) => match self.catch_up(reader, &sealed.bytes).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(CatchUpError::SteppedDown { lease }) => {
+                        return Err(DispatchError::SteppedDown { lease });
                     }
-                }
+                    Err(CatchUpError::Bus(error)) => {
+                        tracing::warn!(%error, "command stream not readable now");
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "command publish repeated");
                     tokio::time::sleep(Duration::from_millis(250)).await;
@@ -109,20 +118,20 @@ impl Dispatcher {
 
     /// Reads what was stored since our last word. True if our own bytes are there after all: an earlier try whose
     /// answer was lost.
-    async fn catch_up(&mut self, reader: &Reader, own: &[u8]) -> Result<bool, DispatchError> {
+    async fn catch_up(&mut self, reader: &Reader, own: &[u8]) -> Result<bool, CatchUpError> {
         let mut stored = false;
-        for delivery in self
+        let held = self
             .bus
             .read_all(Stream::Commands, ">", self.last + 1)
-            .await?
-        {
+            .await;
+        for delivery in held.map_err(CatchUpError::Bus)? {
             self.last = delivery.sequence;
             if delivery.bytes == own {
                 stored = true;
             } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
                 let lease = lead.body().lease;
                 if lease >= self.lease {
-                    return Err(DispatchError::SteppedDown { lease });
+                    return Err(CatchUpError::SteppedDown { lease });
                 }
             } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {
                 // Validly signed, and not by us: either an old leader's last word or a stolen signing key.

@@ -32,6 +32,9 @@ pub enum RunError {
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
+    /// A part of the master ended that never should; going on without it would look like a quiet farm.
+    #[error("a follower or watcher of the master ended; that is a fault in pybots itself")]
+    TaskEnded,
     /// The signing key here is not one in force.
     #[error("the signing key {0} is not in force by the farm's keyring")]
     NotInForce(PublicKey),
@@ -69,7 +72,10 @@ struct Leading {
     reader: Reader,
     scheduler: Scheduler,
     inputs: mpsc::Receiver<Input>,
+    /// Followers and watchers: none of them ever ends.
     tasks: JoinSet<()>,
+    /// What is done beside the loop, and does end.
+    errands: JoinSet<()>,
     /// Newest sequence of COMMANDS, and the highest lease in it.
     last_command: u64,
     lease: u64,
@@ -138,6 +144,7 @@ impl Master {
             scheduler: Scheduler::default(),
             inputs,
             tasks,
+            errands: JoinSet::new(),
             last_command: 0,
             lease: 0,
             ours: None,
@@ -165,7 +172,7 @@ impl Leading {
         let mut behind = FOLLOWED.len();
         while behind > 0 {
             match self.inputs.recv().await {
-                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery).await?,
+                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery).await,
                 Some(Input::CaughtUp) => behind -= 1,
                 None => return Ok(()),
             }
@@ -208,15 +215,17 @@ impl Leading {
             tokio::select! {
                 input = self.inputs.recv() => {
                     let Some(input) = input else { return Ok(()) };
-                    self.take_input(input).await?;
+                    self.take_input(input).await;
                     // All that is there belongs into one decision.
                     while let Ok(input) = self.inputs.try_recv() {
-                        self.take_input(input).await?;
+                        self.take_input(input).await;
                     }
                 }
                 _ = head.tick() => self.announce_head(),
                 // A server that was started anew has forgotten what it kept in memory only.
                 () = returns.next() => self.restore_streams(),
+                Some(_) = self.errands.join_next() => {}
+                Some(_) = self.tasks.join_next() => return Err(RunError::TaskEnded),
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -258,22 +267,21 @@ impl Leading {
         Ok(wake)
     }
 
-    async fn take_input(&mut self, input: Input) -> Result<(), RunError> {
+    async fn take_input(&mut self, input: Input) {
         match input {
             Input::Message(stream, delivery) => self.take(stream, &delivery).await,
-            Input::CaughtUp => Ok(()),
+            Input::CaughtUp => {}
         }
     }
 
-    async fn take(&mut self, stream: Stream, delivery: &Delivery) -> Result<(), RunError> {
+    async fn take(&mut self, stream: Stream, delivery: &Delivery) {
         match stream {
             Stream::Roster => self.take_roster(delivery),
             Stream::Changes => self.take_change(delivery),
             Stream::Commands => self.take_command(delivery),
-            Stream::Results => self.take_report(delivery).await?,
+            Stream::Results => self.take_report(delivery).await,
             Stream::Keyring | Stream::Head | Stream::Logs | Stream::Presence => {}
         }
-        Ok(())
     }
 
     fn take_roster(&mut self, delivery: &Delivery) {
@@ -334,13 +342,15 @@ impl Leading {
         }
     }
 
-    async fn take_report(&mut self, delivery: &Delivery) -> Result<(), RunError> {
+    async fn take_report(&mut self, delivery: &Delivery) {
         let mut opened = self
             .reader
             .open::<Report>(&delivery.bytes, Purpose::History);
         if matches!(opened, Err(OpenError::UnknownKey(_))) {
             // The slave may have been approved a moment ago.
-            learn_rosters(&self.herald.bus, &mut self.reader).await?;
+            if let Err(error) = learn_rosters(&self.herald.bus, &mut self.reader).await {
+                tracing::warn!(%error, "roster not readable now");
+            }
             opened = self
                 .reader
                 .open::<Report>(&delivery.bytes, Purpose::History);
@@ -365,7 +375,6 @@ impl Leading {
             }
             Err(error) => rejected(Stream::Results, delivery, &error),
         }
-        Ok(())
     }
 
     /// Takes in the build numbers that slaves have seen: greater than any command's only if the bus lost its store.
@@ -406,13 +415,13 @@ impl Leading {
         if let Some(earlier) = self.announcing.take() {
             earlier.abort();
         }
-        self.announcing = Some(self.tasks.spawn(publish));
+        self.announcing = Some(self.errands.spawn(publish));
     }
 
     /// Makes the streams that are missing, however long the bus takes to answer.
     fn restore_streams(&mut self) {
         let bus = self.herald.bus.clone();
-        self.tasks.spawn(async move {
+        self.errands.spawn(async move {
             while let Err(error) = bus.ensure_streams().await {
                 tracing::warn!(%error, "streams not restored yet");
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -121,16 +121,20 @@ impl Executor {
     ) -> Result<(), JournalError> {
         let (id, build) = (job.id(), job.build());
         let mut tally = Tally::new();
-        match Workspace::prepare(&self.config, &build.builder, &id.to_hex()) {
-            Ok(mut workspace) => {
-                remove_soon(workspace.take_discarded());
-                self.run_steps(&job, &workspace, &mut stop, &mut tally)
-                    .await?;
+        if self.voice.now()? > build.finish_by {
+            tally.fault("its time was over before its turn came, so nothing ran");
+        } else {
+            match Workspace::prepare(&self.config, &build.builder, &id.to_hex()) {
+                Ok(mut workspace) => {
+                    remove_soon(workspace.take_discarded());
+                    self.run_steps(&job, &workspace, &mut stop, &mut tally)
+                        .await?;
+                }
+                Err(error) => tally.fault(&format!(
+                    "the workspace cannot be prepared: {}",
+                    error.kind()
+                )),
             }
-            Err(error) => tally.fault(&format!(
-                "the workspace cannot be prepared: {}",
-                error.kind()
-            )),
         }
         let ending = if *stop.borrow() == Some(Stop::SlaveStops) {
             ReportBody::Lost {

@@ -1,6 +1,8 @@
 //! Keeping a script apart from the rest of the machine. The one place that may differ between operating systems.
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, setsid};
 
 use crate::model::Isolation;
@@ -8,8 +10,11 @@ use crate::model::Isolation;
 /// What this module can do on this system.
 pub(super) const LEVEL: Isolation = Isolation::Plain;
 
-/// Leaves the caller's session and terminal, and takes in whatever process a script leaves behind.
+/// Leaves the caller's session and terminal, sets what a script would otherwise inherit from whoever started the slave,
+/// and takes in whatever process a script leaves behind.
 pub(super) fn stand_apart() -> nix::Result<()> {
+    umask(Mode::from_bits_truncate(0o022));
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     // Fails only for a process-group leader, which is apart already.
     let _ = setsid();
     #[cfg(target_os = "linux")]

@@ -218,7 +218,8 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
         .spawn()?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let cap = job.log_cap;
-    let copying = thread::spawn(move || copy(output, spool, cap));
+    let (copied, copy_result) = mpsc::channel();
+    thread::spawn(move || copied.send(copy(output, spool, cap)));
     let (exited, exit) = mpsc::channel();
     thread::spawn(move || exited.send(child.wait()));
 
@@ -228,10 +229,12 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
         Waited::Stop => end_politely(group, &exit, Ending::Stopped),
     };
     isolation::end_tree(group);
-    // With the tree gone the pipe has no writer left, so the copy comes to its end.
-    let log = copying
-        .join()
-        .map_err(|_| io::Error::other("the copying thread panicked"))??;
+    // With the tree gone the pipe has no writer left, so the copy comes to its end; unless a process outside the tree was
+    // handed the pipe, and that one is not waited for.
+    let log = match copy_result.recv_timeout(GRACE) {
+        Ok(log) => log?,
+        Err(_) => so_far(folder)?,
+    };
     Ok(Ended { ending, log })
 }
 
@@ -280,6 +283,17 @@ struct Logged {
     digest: Digest,
     kept: u64,
     cut: u64,
+}
+
+/// What the spool holds at this moment.
+fn so_far(folder: &Path) -> io::Result<Logged> {
+    let mut hash = Sha256::default();
+    let kept = io::copy(&mut File::open(spool(folder))?, &mut hash)?;
+    Ok(Logged {
+        digest: hash.finish(),
+        kept,
+        cut: 0,
+    })
 }
 
 /// Copies the script's output to the spool up to `cap` bytes and counts the rest, so that a script is never held up.

@@ -3,8 +3,9 @@
 mod recover;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,6 +45,9 @@ pub enum RunError {
     /// Its memory fails; without it nothing may run.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A part of the slave ended that never should; the next start finds everything on record.
+    #[error("a part of the slave ended; that is a fault in pybots itself")]
+    TaskEnded,
     /// What the state folder remembers is another farm's.
     #[error("the state folder {folder} belongs to a slave of another farm; nothing was run")]
     OtherFarm {
@@ -101,7 +105,12 @@ impl Slave {
             folder: self.config.state.clone(),
             source,
         };
-        fs::create_dir_all(self.config.state.join("jobs")).map_err(state_error)?;
+        // What is in there, such as a job's environment, is the owner's alone.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.config.state.join("jobs"))
+            .map_err(state_error)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -219,19 +228,17 @@ impl Running {
             tokio::select! {
                 parcel = commands.next() => self.receive(parcel).await?,
                 Some(ended) = self.builds.join_next() => {
-                    if let Ok((id, result)) = ended {
-                        self.cancels.remove(&id);
-                        result?;
-                    }
+                    let (id, result) = ended.map_err(|_| RunError::TaskEnded)?;
+                    self.cancels.remove(&id);
+                    result?;
                     self.start_queued();
                 }
                 _ = presence.tick() => self.show_presence().await?,
                 _ = head.tick() => self.look_at_head().await?,
-                failed = &mut sending => {
-                    if let Ok(Err(error)) = failed {
-                        return Err(error.into());
-                    }
-                }
+                ended = &mut sending => return Err(match ended {
+                    Ok(Err(error)) => error.into(),
+                    Ok(Ok(())) | Err(_) => RunError::TaskEnded,
+                }),
                 () = &mut *stop => break,
             }
         }

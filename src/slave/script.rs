@@ -1,12 +1,12 @@
 //! Whether a script is its owner's alone, and the copy of it that runs.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::model::Digest;
-use crate::trust::Sha256;
+use crate::trust::sha256;
 
 /// Why a script is not run.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +55,6 @@ pub enum ScriptFault {
 ///
 /// [`ScriptFault`], the first found on the way from the file up to the root.
 pub fn check_script(path: &Path) -> Result<PathBuf, ScriptFault> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ScriptFault::Unreadable { path, source }
-    };
     let real = fs::canonicalize(path).map_err(unreadable(path))?;
     let user = nix::unistd::geteuid().as_raw();
     let file = fs::symlink_metadata(&real).map_err(unreadable(&real))?;
@@ -99,7 +95,8 @@ pub fn check_script(path: &Path) -> Result<PathBuf, ScriptFault> {
 /// [`ScriptFault`].
 pub(super) fn digest_script(path: &Path) -> Result<Digest, ScriptFault> {
     let real = check_script(path)?;
-    copy(&real, &mut io::sink()).map_err(|source| ScriptFault::Unreadable { path: real, source })
+    let bytes = fs::read(&real).map_err(unreadable(&real))?;
+    Ok(Digest(sha256(&bytes)))
 }
 
 /// A private copy of a script: opened once, hashed on the way, and that very file is what runs.
@@ -117,36 +114,23 @@ pub(super) struct ScriptCopy {
 /// [`ScriptFault`], also if the copy cannot be made.
 pub(super) fn copy_script(path: &Path, copy_to: &Path) -> Result<ScriptCopy, ScriptFault> {
     let original = check_script(path)?;
-    let unreadable = |source| ScriptFault::Unreadable {
-        path: original.clone(),
-        source,
-    };
-    let mut target = fs::OpenOptions::new()
+    let bytes = fs::read(&original).map_err(unreadable(&original))?;
+    fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o500)
         .open(copy_to)
-        .map_err(|source| ScriptFault::Unreadable {
-            path: copy_to.to_owned(),
-            source,
-        })?;
-    let digest = copy(&original, &mut target).map_err(unreadable)?;
-    Ok(ScriptCopy { original, digest })
+        .and_then(|mut copy| copy.write_all(&bytes))
+        .map_err(unreadable(copy_to))?;
+    Ok(ScriptCopy {
+        original,
+        digest: Digest(sha256(&bytes)),
+    })
 }
 
-fn copy(from: &Path, to: &mut impl io::Write) -> io::Result<Digest> {
-    let mut source = File::open(from)?;
-    let mut hash = Sha256::default();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let length = source.read(&mut buffer)?;
-        if length == 0 {
-            to.flush()?;
-            return Ok(hash.finish());
-        }
-        hash.update(&buffer[..length]);
-        to.write_all(&buffer[..length])?;
-    }
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ScriptFault + use<> {
+    let path = path.to_owned();
+    move |source| ScriptFault::Unreadable { path, source }
 }
 
 #[cfg(test)]
@@ -220,7 +204,7 @@ mod tests {
         let copied = copy_script(&path, &copy_to).unwrap();
         fs::write(&path, "#!/bin/sh\nevil\n").unwrap();
         assert_eq!(fs::read_to_string(&copy_to).unwrap(), "#!/bin/sh\n");
-        assert_eq!(copied.digest, Digest(crate::trust::sha256(b"#!/bin/sh\n")));
+        assert_eq!(copied.digest, Digest(sha256(b"#!/bin/sh\n")));
         assert_ne!(copied.digest, digest_script(&path).unwrap());
     }
 }

@@ -1,5 +1,7 @@
 //! SHA-256 (FIPS 180-4).
 
+use std::io;
+
 use sha2::Digest as _;
 
 use crate::model::{Digest, PayloadId};
@@ -18,6 +20,17 @@ impl Sha256 {
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
+    }
+}
+
+impl io::Write for Sha256 {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
