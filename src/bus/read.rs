@@ -84,6 +84,15 @@ impl Bus {
                 Some(_) | None => {
                     let message =
                         StreamMessage::try_from(reply).map_err(BusError::request(what()))?;
+                    // The server decides what it says, not how much of it is kept, nor for how long it is listened to.
+                    let last = batch
+                        .last()
+                        .map_or(from.saturating_sub(1), |last: &Delivery| last.sequence);
+                    if batch.len() >= BATCH || message.sequence <= last {
+                        return Err(BusError::request(what())(
+                            "the answer is not what was asked for",
+                        ));
+                    }
                     batch.push(Delivery::new(message));
                 }
             }
@@ -108,7 +117,7 @@ impl Bus {
             let Some(last) = batch.last() else {
                 return Ok(all);
             };
-            next = last.sequence + 1;
+            next = last.sequence.saturating_add(1);
             all.extend(batch);
         }
     }

@@ -55,8 +55,17 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             let mut printer = LogPrinter::new(build, style());
             if follow {
                 let mut log = viewer.follow_log(build).await?;
-                while let Some(piece) = log.next().await {
-                    printer.write(&piece, &mut out)?;
+                loop {
+                    tokio::select! {
+                        piece = log.next() => match piece {
+                            Some(piece) => printer.write(&piece, &mut out)?,
+                            None => break,
+                        },
+                        () = super::stop_signal() => {
+                            printer.finish(&mut out)?;
+                            return Ok(Exit::Interrupted);
+                        }
+                    }
                 }
             } else {
                 for piece in viewer.log(build).await? {

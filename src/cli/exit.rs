@@ -30,8 +30,28 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The exit code of another pybots process.
+    pub(super) fn of_code(code: i32) -> Self {
+        let known = [
+            Self::Ok,
+            Self::Usage,
+            Self::Unverified,
+            Self::NotAuthorised,
+            Self::Unreachable,
+            Self::TimedOut,
+            Self::Configuration,
+            Self::Interrupted,
+        ];
+        known
+            .into_iter()
+            .find(|exit| *exit as i32 == code)
+            .unwrap_or(Self::Error)
+    }
+}
+
 pub(super) const HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 something does not verify, 5 not authorised, \
-6 bus unreachable, 7 timed out, 8 configuration, 130 interrupted.";
+6 bus unreachable or no server to run, 7 timed out, 8 configuration, 130 interrupted.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -88,12 +108,25 @@ impl Failure {
             return Exit::Ok.into();
         }
         let mut stderr = anstream::stderr();
-        let _ = writeln!(stderr, "error: {:#}", self.error);
+        let _ = writeln!(stderr, "error: {}", chain(&self.error));
         if let Some(advice) = &self.advice {
             let _ = writeln!(stderr, "       {advice}");
         }
         self.exit.into()
     }
+}
+
+/// An error with its causes, leaving out a cause that the words before it have said already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 impl From<std::io::Error> for Failure {

@@ -3,13 +3,15 @@
 use std::env;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use crate::bus::Login;
 use crate::trust::{KeyFileError, SecretKey, check_private_mode};
 
@@ -22,8 +24,9 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let not_done = "Nothing was started.";
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))
+    let bytes = read(path).map_err(|failure| failure.advice(not_done))?;
+    let text = String::from_utf8(bytes)
+        .with_context(|| format!("{} is not text in UTF-8", path.display()))
         .map_err(|error| Failure::configuration(error).advice(not_done))?;
     let path = fs::canonicalize(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -31,6 +34,38 @@ where
         .with_context(|| path.display().to_string())
         .map_err(|error| Failure::configuration(error).advice(not_done))?;
     Ok((config, text))
+}
+
+/// Reads a regular file of at most 1 MiB: no configuration or keyring is longer.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    const MAX: u64 = 1 << 20;
+    let read = || -> anyhow::Result<Vec<u8>> {
+        // Asked before opening: a pipe that nobody writes to would never open.
+        let metadata = fs::metadata(path)?;
+        anyhow::ensure!(metadata.is_file(), "not a regular file");
+        anyhow::ensure!(metadata.len() <= MAX, "longer than 1 MiB");
+        Ok(fs::read(path)?)
+    };
+    read()
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Failure::configuration)
+}
+
+/// Checks that nobody but its owner and root can write to `path`: whoever can decides what runs here.
+pub(super) fn check_unshared(path: &Path) -> Result<(), Failure> {
+    let mode = fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Failure::configuration)?
+        .mode();
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{path} is writable by others (mode {:04o}), who could change what runs here; fix: chmod go-w {path}",
+        mode & 0o7777,
+        path = path.display(),
+    );
+    Err(Failure::message(Exit::Configuration, message).advice("Nothing was started."))
 }
 
 /// Reads a private key.
@@ -90,9 +125,24 @@ pub(super) fn make_secret_key(path: &Path) -> Result<SecretKey, Failure> {
 /// Writes a file in one step: whoever reads it finds the old text or the new one.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let draft = path.with_extension("new");
-    fs::write(&draft, text)
-        .and_then(|()| fs::rename(&draft, path))
+    let write = || -> std::io::Result<()> {
+        fs::write(&draft, text)?;
+        // Whatever the umask says: a configuration that others can write is not used.
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o644))?;
+        fs::rename(&draft, path)
+    };
+    write()
         .with_context(|| format!("cannot write {}", path.display()))
+        .map_err(Failure::configuration)
+}
+
+/// Makes a folder, and those above it, that nobody but its owner can write to, whatever the umask says.
+pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .with_context(|| format!("cannot make the folder {}", path.display()))
         .map_err(Failure::configuration)
 }
 

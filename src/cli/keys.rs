@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::clock;
 use super::exit::{Exit, Failure, say};
+use super::{clock, files};
 use crate::model::{FarmId, FarmName, Keyring, Position, SigningKeyWindow};
 use crate::trust::{self, SecretKey, commitment, countersign, key_id, payload_id, words};
 use crate::wire::{KeyringEnvelopes, encode};
@@ -98,9 +98,7 @@ pub(super) fn init(name: &FarmName, folder: &Path, days: u32) -> Result<Made, Fa
                 .advice("Keys are never overwritten. Choose another folder with --dir."));
         }
     }
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
-        .map_err(Failure::configuration)?;
+    files::make_folder(folder)?;
     let (master_key, successor_key, signing_key) = (
         SecretKey::generate()?,
         SecretKey::generate()?,
@@ -147,9 +145,7 @@ pub(super) fn init(name: &FarmName, folder: &Path, days: u32) -> Result<Made, Fa
 }
 
 fn show(path: &Path, expected: Option<FarmId>, as_json: bool) -> Result<Exit, Failure> {
-    let bytes = fs::read(path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(Failure::configuration)?;
+    let bytes = files::read(path)?;
     let unverified = |error: anyhow::Error| {
         Failure::new(Exit::Unverified, error).advice("Do not rely on this file.")
     };

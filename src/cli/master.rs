@@ -1,6 +1,5 @@
 //! `pybots master`: run a farm.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +58,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             writeln!(out, "ok  the signing key is in force")?;
             writeln!(
                 out,
-                "ok  {} repositories, {} builders",
+                "ok  repositories: {}, builders: {}",
                 repositories.len(),
                 builders.len()
             )?;
@@ -109,9 +108,7 @@ impl Checked {
         let key = files::secret_key(&config.signing_key)?;
         let (seed, _) = files::bus_seed(&config.bus_key)?;
         let not_done = "Nothing was started.";
-        let keyring = fs::read(&config.keyring)
-            .with_context(|| format!("cannot read the keyring {}", config.keyring.display()))
-            .map_err(|error| Failure::configuration(error).advice(not_done))?;
+        let keyring = files::read(&config.keyring).map_err(|failure| failure.advice(not_done))?;
         let reader = Reader::new(config.farm, &keyring)
             .with_context(|| {
                 format!(
@@ -171,7 +168,7 @@ impl Checked {
 
 async fn lead(path: &Path) -> Result<Exit, Failure> {
     let checked = Checked::load(path)?;
-    let bus = checked.connect(Patience::Endless).await?;
+    let bus = checked.connect(Patience::Brief).await?;
     let Checked {
         config,
         text,
@@ -203,10 +200,15 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         clock: clock::now,
     };
     match master.run(stop_signal()).await {
-        Ok(()) => Ok(Exit::Ok),
+        Ok(()) => {
+            tracing::info!("master stopping");
+            Ok(Exit::Ok)
+        }
         Err(RunError::Bus(error)) => Err(error.into()),
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
-        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded)) => Err(Failure::error(error)),
+        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded | RunError::StoreLost)) => {
+            Err(Failure::error(error))
+        }
     }
 }

@@ -82,6 +82,11 @@ impl Init {
             return Err(Failure::message(Exit::Configuration, message)
                 .advice("Edit it, or choose another folder with --dir."));
         }
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = self.builders.iter().find(|name| !names.insert(*name)) {
+            let message = format!("builder {twice} was given twice; no slave was made");
+            return Err(Failure::message(Exit::Usage, message));
+        }
         let environment = files::variable("PATH").unwrap_or_else(|| "/usr/bin:/bin".to_owned());
         let text = template(
             &self.name,
@@ -96,12 +101,12 @@ impl Init {
 
 /// Makes a slave's folder with its two keys and `text` as its slave.toml.
 pub(super) fn initialise(folder: &Path, text: &str) -> Result<Application, Failure> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
-        .map_err(Failure::configuration)?;
-    let path = folder.join("slave.toml");
-    files::write(&path, text)?;
-    let (config, _) = files::configuration(&path, SlaveConfig::parse)?;
+    // Read before it is written: a text that cannot be acted on leaves nothing behind.
+    let config = SlaveConfig::parse(text, folder)
+        .context("no slave was made")
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    files::make_folder(folder)?;
+    files::write(&folder.join("slave.toml"), text)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -176,6 +181,8 @@ struct Checked {
 
 fn load(path: &Path) -> Result<Checked, Failure> {
     let (config, _) = files::configuration(path, SlaveConfig::parse)?;
+    files::check_unshared(path)?;
+    files::check_unshared(&config.state)?;
     let key = files::secret_key(&config.report_key())?;
     let (seed, nkey) = files::bus_seed(&config.bus_key())?;
     // The broker chooses what the bus key signs at login, so it must never be the key that signs reports.
@@ -231,7 +238,9 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
             .advice("Give slave.toml another state folder, or its old farm id.")),
-        Err(error) => Err(Failure::error(error)),
+        Err(error) => {
+            Err(Failure::error(error).advice("Nothing was started, or the slave has stopped."))
+        }
     }
 }
 

@@ -99,8 +99,9 @@ pub(super) async fn viewer(which: &Which) -> Result<Viewer, Failure> {
         .await
         .map_err(|error| match error {
             ViewError::Bus(error) => error.into(),
-            ViewError::NoKeyring(_) => Failure::error(error)
-                .advice("Has the farm's master ever run? It publishes the keyring."),
+            ViewError::NoKeyring(_) => Failure::new(Exit::Unverified, error).advice(
+                "Either the farm's master has never run (it publishes the keyring), or that id is another farm's.",
+            ),
             ViewError::Keyring(_) => {
                 Failure::new(Exit::Unverified, error).advice("Nothing of it is shown.")
             }

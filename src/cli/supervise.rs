@@ -46,15 +46,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     loop {
         match happened.recv() {
             Ok(Event::Ended(status)) => {
-                let status = status?;
-                return if status.success() {
-                    Ok(Exit::Ok)
-                } else {
-                    Err(Failure::message(
-                        Exit::Error,
-                        format!("{name} ended with {status}"),
-                    ))
-                };
+                // It has said itself what was wrong; its exit code says the rest.
+                return Ok(status?.code().map_or(Exit::Error, Exit::of_code));
             }
             Ok(Event::InputClosed) => {
                 // The program may be gone already; its end is then the next event.

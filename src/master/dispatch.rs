@@ -29,7 +29,8 @@ enum CatchUpError {
 /// Publishes commands in the name of one lease.
 pub struct Dispatcher {
     bus: Bus,
-    lease: u64,
+    /// What we took the lead with. A copy of it, wherever it comes from, is no other master.
+    lead: Lead,
     last: u64,
 }
 
@@ -48,7 +49,7 @@ impl Dispatcher {
     ) -> Result<Self, DispatchError> {
         let mut dispatcher = Self {
             bus: bus.clone(),
-            lease: lead.lease,
+            lead: lead.clone(),
             last,
         };
         let sealed = seal(key, reader.farm(), lead);
@@ -99,7 +100,8 @@ impl Dispatcher {
                 }
                 Err(BusError::Overtaken) => match self.catch_up(reader, &sealed.bytes).await {
                     Ok(true) => return Ok(()),
-                    Ok(false) => {}
+                    // What overtook us is read; or the server contradicts itself, and must not be asked without a pause.
+                    Ok(false) => tokio::time::sleep(Duration::from_millis(20)).await,
                     Err(CatchUpError::SteppedDown { lease }) => {
                         return Err(DispatchError::SteppedDown { lease });
                     }
@@ -129,8 +131,11 @@ impl Dispatcher {
             if delivery.bytes == own {
                 stored = true;
             } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
-                let lease = lead.body().lease;
-                if lease >= self.lease {
+                let (lease, other) = (
+                    lead.body().lease,
+                    lead.body().instance != self.lead.instance,
+                );
+                if other && lease >= self.lead.lease {
                     return Err(CatchUpError::SteppedDown { lease });
                 }
             } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {

@@ -32,6 +32,9 @@ pub enum RunError {
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
+    /// The streams are empty where they were not.
+    #[error("the bus has lost what it held; start the master again, and approve the slaves again")]
+    StoreLost,
     /// A part of the master ended that never should; going on without it would look like a quiet farm.
     #[error("a follower or watcher of the master ended; that is a fault in pybots itself")]
     TaskEnded,
@@ -172,7 +175,7 @@ impl Leading {
         let mut behind = FOLLOWED.len();
         while behind > 0 {
             match self.inputs.recv().await {
-                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery).await,
+                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery),
                 Some(Input::CaughtUp) => behind -= 1,
                 None => return Ok(()),
             }
@@ -199,6 +202,7 @@ impl Leading {
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
 
         self.announce_head();
+        self.name_the_unserved();
         let repositories = self.config.repositories.clone();
         for (name, repository) in repositories {
             self.watch(name, &repository, git.clone());
@@ -215,15 +219,15 @@ impl Leading {
             tokio::select! {
                 input = self.inputs.recv() => {
                     let Some(input) = input else { return Ok(()) };
-                    self.take_input(input).await;
+                    self.take_input(input);
                     // All that is there belongs into one decision.
                     while let Ok(input) = self.inputs.try_recv() {
-                        self.take_input(input).await;
+                        self.take_input(input);
                     }
                 }
                 _ = head.tick() => self.announce_head(),
                 // A server that was started anew has forgotten what it kept in memory only.
-                () = returns.next() => self.restore_streams(),
+                () = returns.next() => self.restore_streams().await?,
                 Some(_) = self.errands.join_next() => {}
                 Some(_) = self.tasks.join_next() => return Err(RunError::TaskEnded),
                 () = tokio::time::sleep(sleep) => {}
@@ -267,19 +271,19 @@ impl Leading {
         Ok(wake)
     }
 
-    async fn take_input(&mut self, input: Input) {
+    fn take_input(&mut self, input: Input) {
         match input {
-            Input::Message(stream, delivery) => self.take(stream, &delivery).await,
+            Input::Message(stream, delivery) => self.take(stream, &delivery),
             Input::CaughtUp => {}
         }
     }
 
-    async fn take(&mut self, stream: Stream, delivery: &Delivery) {
+    fn take(&mut self, stream: Stream, delivery: &Delivery) {
         match stream {
             Stream::Roster => self.take_roster(delivery),
             Stream::Changes => self.take_change(delivery),
             Stream::Commands => self.take_command(delivery),
-            Stream::Results => self.take_report(delivery).await,
+            Stream::Results => self.take_report(delivery),
             Stream::Keyring | Stream::Head | Stream::Logs | Stream::Presence => {}
         }
     }
@@ -291,6 +295,20 @@ impl Leading {
         }
         if self.ours.is_some() && self.reader.roster().map(|roster| roster.version) != before {
             self.announce_head();
+            self.name_the_unserved();
+        }
+    }
+
+    /// Says which builders nobody on the roster serves: nothing is ever built there.
+    fn name_the_unserved(&self) {
+        for (name, builder) in &self.config.builders {
+            let line = self
+                .reader
+                .roster()
+                .and_then(|roster| roster.line(&builder.slave));
+            if !line.is_some_and(|line| line.builders.contains(name)) {
+                tracing::warn!(builder = %name, slave = %builder.slave, "builder not served: approve its slave for it");
+            }
         }
     }
 
@@ -342,20 +360,13 @@ impl Leading {
         }
     }
 
-    async fn take_report(&mut self, delivery: &Delivery) {
-        let mut opened = self
+    fn take_report(&mut self, delivery: &Delivery) {
+        // A slave reports on what it was sent, and it was sent nothing before the roster named it: every roster that
+        // matters has been taken in.
+        match self
             .reader
-            .open::<Report>(&delivery.bytes, Purpose::History);
-        if matches!(opened, Err(OpenError::UnknownKey(_))) {
-            // The slave may have been approved a moment ago.
-            if let Err(error) = learn_rosters(&self.herald.bus, &mut self.reader).await {
-                tracing::warn!(%error, "roster not readable now");
-            }
-            opened = self
-                .reader
-                .open::<Report>(&delivery.bytes, Purpose::History);
-        }
-        match opened {
+            .open::<Report>(&delivery.bytes, Purpose::History)
+        {
             Ok(report) => {
                 let Report {
                     command,
@@ -418,15 +429,26 @@ impl Leading {
         self.announcing = Some(self.errands.spawn(publish));
     }
 
-    /// Makes the streams that are missing, however long the bus takes to answer.
-    fn restore_streams(&mut self) {
-        let bus = self.herald.bus.clone();
-        self.errands.spawn(async move {
-            while let Err(error) = bus.ensure_streams().await {
-                tracing::warn!(%error, "streams not restored yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+    /// Makes the streams that are missing, however long the bus takes to answer, and checks that the server still holds
+    /// what it held.
+    async fn restore_streams(&mut self) -> Result<(), RunError> {
+        let bus = &self.herald.bus;
+        let lead = bus.subjects().lead();
+        loop {
+            let newest = match bus.ensure_streams().await {
+                Ok(()) => bus.read_newest(Stream::Commands, &lead).await,
+                Err(error) => Err(error),
+            };
+            match newest {
+                Ok(Some(_)) => return Ok(()),
+                // The followers would wait for ever for what comes after what is no more.
+                Ok(None) => return Err(RunError::StoreLost),
+                Err(error) => {
+                    tracing::warn!(%error, "streams not restored yet");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
             }
-        });
+        }
     }
 
     fn watch(&mut self, name: RepositoryName, repository: &Repository, git: Git) {

@@ -136,7 +136,9 @@ impl Executor {
                 )),
             }
         }
-        let ending = if *stop.borrow() == Some(Stop::SlaveStops) {
+        let cut_short =
+            tally.verdict == Verdict::Cancelled && *stop.borrow() == Some(Stop::SlaveStops);
+        let ending = if cut_short {
             ReportBody::Lost {
                 detail: Text::tidy("the slave was stopped while the build was under way"),
             }
@@ -283,8 +285,7 @@ impl Executor {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // The keeper outlives a slave that is killed or stopped, and a Ctrl-C at the slave's terminal.
-            .process_group(0)
+            // The keeper outlives a slave that is killed or stopped: it makes a session of its own at once.
             .kill_on_drop(false)
             .spawn()?;
         let output = child.stdout.take().map(BufReader::new);
@@ -346,7 +347,10 @@ impl Kept {
         tokio::select! {
             ended = self.child.wait() => return ended.map(drop),
             // A sender that is gone never cancels.
-            Ok(_) = cancel.wait_for(Option::is_some) => keeper::request_stop(folder)?,
+            Ok(_) = cancel.wait_for(Option::is_some) => if let Err(error) = keeper::request_stop(folder) {
+                // Its time limit ends it all the same; what must not happen is that it is left alone.
+                tracing::error!(%error, "script not asked to stop");
+            },
         }
         self.child.wait().await.map(drop)
     }

@@ -224,6 +224,10 @@ impl Gate {
     #[must_use]
     pub fn decide(&self, command: Verified<Command>, situation: &Situation<'_>) -> Decision {
         let id = command.id();
+        // Before every other rule: an answer once given is not followed by another.
+        if situation.seen {
+            return Decision::Replay;
+        }
         let slave = command.body().slave();
         if *slave != self.config.name {
             return Decision::Refuse(Refusal::OtherSlave(slave.clone()));
@@ -236,8 +240,7 @@ impl Gate {
             // A cancel only ever stops something, so it passes hours, pause, load and a stale head.
             Command::Cancel(cancel) => Decision::Cancel(cancel),
             Command::Build(build) => match self.admit(id, build, situation) {
-                Ok(Some(admitted)) => Decision::Run(Box::new(admitted)),
-                Ok(None) => Decision::Replay,
+                Ok(admitted) => Decision::Run(Box::new(admitted)),
                 Err(refusal) => Decision::Refuse(refusal),
             },
         }
@@ -248,12 +251,8 @@ impl Gate {
         id: PayloadId,
         build: Build,
         situation: &Situation<'_>,
-    ) -> Result<Option<Admitted>, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let now = situation.now;
-        // Before every rule that time can change: an answer once given is not followed by another.
-        if situation.seen {
-            return Ok(None);
-        }
         if build.report_key != self.report_key {
             return Err(Refusal::OtherKey(build.report_key));
         }
@@ -298,11 +297,11 @@ impl Gate {
             }
             mappings.push(mapping.clone());
         }
-        Ok(Some(Admitted {
+        Ok(Admitted {
             id,
             build,
             mappings,
-        }))
+        })
     }
 }
 

@@ -15,8 +15,7 @@ pub(super) const LEVEL: Isolation = Isolation::Plain;
 pub(super) fn stand_apart() -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // Fails only for a process-group leader, which is apart already.
-    let _ = setsid();
+    setsid()?;
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
     Ok(())
@@ -38,21 +37,35 @@ pub(super) fn end_tree(group: Pid) {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
+    use std::thread;
+    use std::time::Duration;
 
     use nix::errno::Errno;
     use nix::sys::signal::{Signal, kill};
-    use nix::sys::wait::waitpid;
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
+
+    /// How often, and with what pause, children that will not end are looked at again.
+    const TRIES: u32 = 500;
+    const PAUSE: Duration = Duration::from_millis(10);
 
     /// Kills and reaps our children until there are none. A process that left its session and lost its parent has
     /// become our child, because we are its subreaper; killing it hands us its own children in turn.
+    ///
+    /// Bounded, because there are processes that cannot be ended: another user's, or one that waits for a dead disk.
     pub(super) fn end_orphans() {
-        loop {
+        let mut tries = 0;
+        while tries < TRIES {
             for child in children() {
                 let _ = kill(child, Signal::SIGKILL);
             }
-            if waitpid(None, None) == Err(Errno::ECHILD) {
-                return;
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) => return,
+                Ok(WaitStatus::StillAlive) => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                Ok(_) | Err(_) => {}
             }
         }
     }

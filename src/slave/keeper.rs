@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -204,6 +204,7 @@ impl Ended {
     }
 }
 
+/// Runs the script to its end. Fails only if it was not started: once it was, there is always something to record.
 fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     let (output, input) = io::pipe()?;
     // An argv of one word, no shell, nothing of the slave's environment.
@@ -224,7 +225,7 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     thread::spawn(move || exited.send(child.wait()));
 
     let ending = match wait(folder, &exit, Duration::from_millis(job.timeout_ms)) {
-        Waited::Exited(status) => status_of(status?),
+        Waited::Exited(status) => status_of(status),
         Waited::Overtime => end_politely(group, &exit, Ending::TimedOut),
         Waited::Stop => end_politely(group, &exit, Ending::Stopped),
     };
@@ -232,8 +233,8 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     // With the tree gone the pipe has no writer left, so the copy comes to its end; unless a process outside the tree was
     // handed the pipe, and that one is not waited for.
     let log = match copy_result.recv_timeout(GRACE) {
-        Ok(log) => log?,
-        Err(_) => so_far(folder)?,
+        Ok(log) => log,
+        Err(_) => so_far(folder),
     };
     Ok(Ended { ending, log })
 }
@@ -271,7 +272,10 @@ fn end_politely(
     ending
 }
 
-fn status_of(status: ExitStatus) -> Ending {
+fn status_of(status: io::Result<ExitStatus>) -> Ending {
+    let Ok(status) = status else {
+        return Ending::Signalled(0);
+    };
     let small = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
         (Some(code), _) => Ending::Exited(small(code)),
@@ -285,43 +289,53 @@ struct Logged {
     cut: u64,
 }
 
-/// What the spool holds at this moment.
-fn so_far(folder: &Path) -> io::Result<Logged> {
+/// What the spool holds at this moment, as far as it can be read.
+fn so_far(folder: &Path) -> Logged {
     let mut hash = Sha256::default();
-    let kept = io::copy(&mut File::open(spool(folder))?, &mut hash)?;
-    Ok(Logged {
+    let kept = File::open(spool(folder))
+        .and_then(|mut spool| io::copy(&mut spool, &mut hash))
+        .unwrap_or(0);
+    Logged {
         digest: hash.finish(),
         kept,
         cut: 0,
-    })
+    }
 }
 
 /// Copies the script's output to the spool up to `cap` bytes and counts the rest, so that a script is never held up.
-fn copy(mut output: PipeReader, mut spool: File, cap: u64) -> io::Result<Logged> {
+/// A disk that takes no more is a cap reached early.
+fn copy(mut output: impl io::Read, mut spool: File, cap: u64) -> Logged {
     let mut hash = Sha256::default();
-    let (mut kept, mut cut) = (0, 0);
+    let (mut kept, mut cut, mut cap) = (0, 0, cap);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = match output.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(_) => break,
         };
-        let room = usize::try_from(cap.saturating_sub(kept))
+        let room = usize::try_from(cap - kept)
             .unwrap_or(usize::MAX)
             .min(length);
-        spool.write_all(&buffer[..room])?;
-        hash.update(&buffer[..room]);
-        kept += room as u64;
-        cut += (length - room) as u64;
+        if spool.write_all(&buffer[..room]).is_ok() {
+            hash.update(&buffer[..room]);
+            kept += room as u64;
+            cut += (length - room) as u64;
+        } else {
+            // What was written of this piece is not counted, so it must not be read either.
+            let _ = spool.set_len(kept);
+            cap = kept;
+            cut += length as u64;
+        }
     }
-    spool.sync_data()?;
-    Ok(Logged {
+    // A power cut may cost the last lines; the verdict does not rest on them.
+    let _ = spool.sync_data();
+    Logged {
         digest: hash.finish(),
         kept,
         cut,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -342,6 +356,13 @@ mod tests {
         };
         prepare(folder.path(), &job).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_disk_that_is_full_cuts_the_log_and_not_the_script() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let logged = copy(&[b'x'; 25][..], full, 1000);
+        assert_eq!((logged.kept, logged.cut), (0, 25));
     }
 
     #[test]
@@ -377,7 +398,7 @@ mod tests {
         let copying = thread::spawn(move || copy(output, spool, 10));
         input.write_all(&[b'x'; 25]).unwrap();
         drop(input);
-        let logged = copying.join().unwrap().unwrap();
+        let logged = copying.join().unwrap();
         assert_eq!((logged.kept, logged.cut), (10, 15));
         assert_eq!(fs::read(folder.path().join("spool")).unwrap(), [b'x'; 10]);
         assert_eq!(logged.digest, Digest(crate::trust::sha256(&[b'x'; 10])));

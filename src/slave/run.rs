@@ -21,8 +21,8 @@ use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
 use crate::bus::{Bus, Parcel, Stream};
 use crate::model::{
-    Build, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Position, Presence,
-    ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Position,
+    Presence, ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -77,7 +77,7 @@ pub struct Slave {
 
 struct Queued {
     job: Admitted,
-    cancel: watch::Receiver<Option<Stop>>,
+    stop: watch::Receiver<Option<Stop>>,
 }
 
 struct Running {
@@ -88,6 +88,8 @@ struct Running {
     head: Option<Verified<Head>>,
     queue: VecDeque<Queued>,
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
+    /// The builders at work, and on what.
+    busy: BTreeMap<PayloadId, BuilderName>,
     cancels: BTreeMap<PayloadId, watch::Sender<Option<Stop>>>,
     rejected: u64,
     /// Held for as long as the slave runs.
@@ -160,6 +162,7 @@ impl Slave {
             head: None,
             queue: VecDeque::new(),
             builds: JoinSet::new(),
+            busy: BTreeMap::new(),
             cancels: BTreeMap::new(),
             rejected: 0,
             _lock: lock,
@@ -229,6 +232,7 @@ impl Running {
                 parcel = commands.next() => self.receive(parcel).await?,
                 Some(ended) = self.builds.join_next() => {
                     let (id, result) = ended.map_err(|_| RunError::TaskEnded)?;
+                    self.busy.remove(&id);
                     self.cancels.remove(&id);
                     result?;
                     self.start_queued();
@@ -274,25 +278,16 @@ impl Running {
                 if self.head_is_stale(now) {
                     self.look_at_head().await?;
                 }
-                self.decide(command, &parcel, now)?;
+                self.decide(command, now)?;
             }
-            // Nobody known said this, so nobody gets an answer: that would let strangers make the slave speak.
-            Err(error) => {
-                self.rejected += 1;
-                tracing::warn!(code = error.code(), %error, "message rejected");
-            }
+            Err(error) => self.reject(error.code(), &error),
         }
         parcel.acknowledge().await;
         self.start_queued();
         Ok(())
     }
 
-    fn decide(
-        &mut self,
-        command: Verified<Command>,
-        parcel: &Parcel,
-        received: Timestamp,
-    ) -> Result<(), RunError> {
+    fn decide(&mut self, command: Verified<Command>, received: Timestamp) -> Result<(), RunError> {
         let id = command.id();
         let body = command.body().clone();
         let decided = self.voice.journal().decided(&id)?;
@@ -306,13 +301,26 @@ impl Running {
         match self.gate.decide(command, &situation) {
             Decision::Run(job) => self.accept(*job, received),
             Decision::Cancel(cancel) => self.cancel(&cancel, received),
-            Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, parcel, received),
+            // Whoever ordered that waits for another slave's word, not for ours.
+            Decision::Refuse(refusal @ Refusal::OtherSlave(_)) => {
+                self.reject(refusal.code(), &refusal);
+                Ok(())
+            }
+            Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, received),
             Decision::Replay => {
-                self.rejected += 1;
-                tracing::warn!(code = "E-REPLAY", command = %id.short(), "message rejected");
+                self.reject(
+                    "E-REPLAY",
+                    &format_args!("command {} was decided before", id.short()),
+                );
                 Ok(())
             }
         }
+    }
+
+    /// Counts a message that is not answered: an answer would let strangers make the slave speak.
+    fn reject(&mut self, code: &str, error: &dyn std::fmt::Display) {
+        self.rejected += 1;
+        tracing::warn!(code, %error, "message rejected");
     }
 
     fn accept(&mut self, job: Admitted, received: Timestamp) -> Result<(), RunError> {
@@ -334,9 +342,9 @@ impl Running {
         ];
         self.voice
             .say(id, build, ReportBody::Accepted { received }, entries)?;
-        let (sender, cancel) = watch::channel(None);
+        let (sender, stop) = watch::channel(None);
         self.cancels.insert(id, sender);
-        self.queue.push_back(Queued { job, cancel });
+        self.queue.push_back(Queued { job, stop });
         Ok(())
     }
 
@@ -345,39 +353,22 @@ impl Running {
         id: PayloadId,
         command: &Command,
         refusal: &Refusal,
-        parcel: &Parcel,
         now: Timestamp,
     ) -> Result<(), RunError> {
         tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
         let Command::Build(build) = command else {
             return Ok(());
         };
-        let forget_after = forget_after(build, now);
         let decided = Entry::Decided {
             id,
             what: Decided::Refused,
-            forget_after,
+            forget_after: forget_after(build, now),
         };
-        // The report goes out under a builder of ours: the command's own, or the one in whose name it reached us.
-        let served = |name: &str| {
-            self.executor
-                .config
-                .builders
-                .keys()
-                .find(|builder| builder.as_str() == name)
-        };
-        let addressed = parcel.subject().rsplit('.').next().unwrap_or_default();
-        let Some(builder) = served(build.builder.as_str()).or_else(|| served(addressed)) else {
-            self.voice.journal().commit(now, &[decided])?;
-            return Ok(());
-        };
-        let mut about = build.clone();
-        about.builder = builder.clone();
         let body = ReportBody::Refused {
             code: Text::tidy(refusal.code()),
             detail: Text::tidy(&refusal.to_string()),
         };
-        self.voice.say(id, &about, body, vec![decided])?;
+        self.voice.say(id, build, body, vec![decided])?;
         Ok(())
     }
 
@@ -399,15 +390,27 @@ impl Running {
         Ok(())
     }
 
+    /// Starts what has waited longest, as far as there is room. Builds of one builder share a workspace, so they run one
+    /// after the other.
     fn start_queued(&mut self) {
         while self.builds.len() < self.executor.config.parallel_builds {
-            let Some(Queued { job, cancel }) = self.queue.pop_front() else {
+            let free = |queued: &Queued| {
+                !self
+                    .busy
+                    .values()
+                    .any(|builder| *builder == queued.job.build().builder)
+            };
+            let Some(next) = self.queue.iter().position(free) else {
+                return;
+            };
+            let Some(Queued { job, stop }) = self.queue.remove(next) else {
                 return;
             };
             let executor = Arc::clone(&self.executor);
             let id = job.id();
+            self.busy.insert(id, job.build().builder.clone());
             self.builds
-                .spawn(async move { (id, executor.execute(job, cancel).await) });
+                .spawn(async move { (id, executor.execute(job, stop).await) });
         }
     }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
 
 use super::config::{SlaveConfig, WorkspaceRule};
 use crate::model::{Build, BuilderName, Step};
@@ -12,14 +15,36 @@ use crate::model::{Build, BuilderName, Step};
 const DISCARDED: &str = "discarded-";
 
 /// Removes folders in the background, without following symbolic links.
+///
+/// By `rm`, a process of its own: what foreign code has left may be nested so deeply that removing it in this process
+/// would exhaust its stack or its descriptors.
 pub(super) fn remove_soon(folders: Vec<PathBuf>) {
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(async move {
         for folder in folders {
-            if let Err(error) = fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "old workspace not removed");
+            // A folder that its owner may not write to keeps its entries until that is changed.
+            let gone = run(&["rm", "-rf"], &folder).await
+                || (run(&["chmod", "-R", "u+rwX"], &folder).await
+                    && run(&["rm", "-rf"], &folder).await);
+            if !gone {
+                tracing::warn!(folder = %folder.display(), "old workspace not removed");
             }
         }
     });
+}
+
+async fn run(command: &[&str], folder: &Path) -> bool {
+    let [program, arguments @ ..] = command else {
+        return false;
+    };
+    let mut process = Command::new(program);
+    process
+        .args(arguments)
+        .arg("--")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    process.status().await.is_ok_and(|status| status.success())
 }
 
 /// The folders of one build.

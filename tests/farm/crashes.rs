@@ -64,6 +64,44 @@ async fn a_second_master_takes_the_lead_and_the_first_steps_down() {
 }
 
 #[tokio::test]
+async fn a_copy_of_its_own_lead_does_not_end_a_master() {
+    let mut farm = Farm::new().await;
+    farm.check_in("first");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    let subject = farm.bus.subjects().lead();
+    let lead = farm
+        .bus
+        .read_newest(pybots::bus::Stream::Commands, &subject)
+        .await
+        .unwrap()
+        .unwrap();
+    farm.publish(subject, lead.bytes.to_vec()).await;
+    farm.check_in("second");
+    wait_for_build(&farm, 2).await;
+}
+
+#[tokio::test]
+async fn a_master_whose_bus_has_lost_its_store_says_so_and_ends() {
+    let mut farm = Farm::new().await;
+    farm.check_in("first");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    farm.server.kill();
+    std::fs::remove_dir_all(farm.path("store")).unwrap();
+    farm.start_server();
+    let master = farm.master.as_mut().unwrap();
+    assert_eq!(master.wait(), Some(1));
+    assert!(
+        master.said().contains("the bus has lost what it held"),
+        "{}",
+        master.said()
+    );
+}
+
+#[tokio::test]
 async fn a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
     let mut farm = Farm::new().await;
     let ran = farm.text("ran");

@@ -116,6 +116,55 @@ async fn a72_nothing_of_a_step_is_alive_after_it_also_after_a_double_fork_with_s
 }
 
 #[tokio::test]
+async fn a75_a_deep_and_read_only_workspace_is_removed_and_ends_nobody() {
+    let body = "i=0\nwhile [ $i -lt 3000 ]; do mkdir d && cd d; i=$((i+1)); done\n\
+                cd \"$PYBOTS_WORKSPACE\"\nmkdir closed && touch closed/file && chmod 500 closed";
+    let farm = farm_with(&[("deep", body)]).await;
+    let id = farm.send(&farm.order(1, &["deep"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+    farm.settle(2).await;
+    eventually("it is gone", || async {
+        let left = fs::read_dir(farm.path("slave/state/builders/foo-linux"))
+            .unwrap()
+            .flatten();
+        (left
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("discarded"))
+            .count()
+            == 0)
+            .then_some(())
+    })
+    .await;
+    farm.settle(3).await;
+}
+
+#[tokio::test]
+async fn a78_a_script_has_a_session_of_its_own_and_no_terminal() {
+    let farm = farm_with(&[(
+        "session",
+        "cut -d' ' -f6,7 /proc/self/stat; (: </dev/tty) 2>/dev/null && exit 1; exit 0",
+    )])
+    .await;
+    let id = farm.send(&farm.order(1, &["session"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+    let log = eventually("the log", || async {
+        Some(farm.log(&"foo-linux/1".parse().unwrap()).await).filter(|log| !log.is_empty())
+    })
+    .await;
+    let ours = fs::read_to_string("/proc/self/stat").unwrap();
+    let ours = ours
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    let (session, terminal) = log.trim().split_once(' ').unwrap();
+    assert_ne!(session, ours);
+    assert_eq!(terminal, "0");
+}
+
+#[tokio::test]
 async fn a_script_that_overruns_its_time_is_ended_with_the_verdict_timed_out() {
     let farm = farm_with(&[("endless", "trap '' TERM\nsleep 1000 & wait")]).await;
     let mut order = farm.order(1, &["endless"]);

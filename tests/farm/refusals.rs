@@ -19,10 +19,6 @@ struct Case {
 
 const CASES: &[Case] = &[
     Case {
-        code: "E-SLAVE",
-        spoil: |build| build.slave = "elm".parse().unwrap(),
-    },
-    Case {
         code: "E-SLAVE-KEY",
         spoil: |build| build.report_key = pybots::model::KeyId([1; 32]),
     },
@@ -149,6 +145,15 @@ async fn what_nobody_known_has_signed_is_counted_and_never_answered() {
             "E-FARM",
             seal(&farm.signing, &farm.id, &Command::Build(elsewhere)).bytes,
         ),
+        (
+            "another slave",
+            "E-SLAVE",
+            farm.seal(&Build {
+                slave: "elm".parse().unwrap(),
+                ..build.clone()
+            })
+            .bytes,
+        ),
         ("one bit changed", "E-SIGNATURE", flipped),
         ("re-framed by a long tag", "E-ENVELOPE", reframed),
         ("a byte too many", "E-ENVELOPE", trailing),
@@ -175,6 +180,34 @@ fn rejections(farm: &Farm, code: &str) -> usize {
         .lines()
         .filter(|line| line.contains("message rejected") && line.contains(&code))
         .count()
+}
+
+#[tokio::test]
+async fn a_refused_command_that_comes_again_gets_no_second_answer() {
+    let farm = Farm::with_slave().await;
+    let mut build = farm.order(1, &["record"]);
+    build.builder = "baz-linux".parse().unwrap();
+    let sealed = farm.seal(&build);
+    let (slave, builder) = ("maple".parse().unwrap(), "foo-linux".parse().unwrap());
+    for _ in 0..3 {
+        farm.publish(
+            farm.bus.subjects().command(&slave, &builder),
+            sealed.bytes.clone(),
+        )
+        .await;
+    }
+    eventually("the replays are counted", || async {
+        (rejections(&farm, "E-REPLAY") == 2).then_some(())
+    })
+    .await;
+    farm.settle(2).await;
+    let answers = farm
+        .reports()
+        .await
+        .iter()
+        .filter(|report| report.body().command == sealed.id)
+        .count();
+    assert_eq!(answers, 1);
 }
 
 #[tokio::test]

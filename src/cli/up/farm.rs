@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::trunk::Sample;
 use crate::bus::{Access, BusAddress, ServerConfig, User, server_config};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::farm_file::{FarmFile, Viewer};
 use crate::cli::{files, keys, slave};
 use crate::master::Application;
@@ -51,10 +51,8 @@ impl Farm {
     /// Opens the farm in `folder`, or makes one there.
     pub(super) fn open(folder: &Path, sample: &Sample) -> Result<Self, Failure> {
         let place = |name: &str| folder.join(name);
-        for name in ["bus", "master", "slave/scripts", "logs"] {
-            fs::create_dir_all(place(name))
-                .with_context(|| format!("cannot make the folder {}", place(name).display()))
-                .map_err(Failure::configuration)?;
+        for name in ["bus", "master", "slave", "slave/scripts", "logs"] {
+            files::make_folder(&place(name))?;
         }
         let farm = farm_id(folder)?;
         let port = free_port()?;
@@ -112,6 +110,14 @@ fn farm_id(folder: &Path) -> Result<FarmId, Failure> {
             .parse()
             .with_context(|| format!("{} holds no farm id", record.display()))
             .map_err(Failure::configuration);
+    }
+    if folder.join("bus/store").exists() {
+        let message = format!(
+            "{} holds a farm without its keys; nothing was started",
+            folder.display()
+        );
+        return Err(Failure::message(Exit::Configuration, message)
+            .advice("Bring its folder `keys` back, or choose another folder with --dir."));
     }
     let name: FarmName = "sample".parse().map_err(Failure::error)?;
     let made = keys::init(&name, &folder.join("keys"), 90)?;

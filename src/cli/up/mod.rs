@@ -7,6 +7,7 @@ mod trunk;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -48,6 +49,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         Fetch::Allowed
     };
+    check_tools()?;
     let server = server::find(arguments.nats_server.as_deref(), fetch)?;
     say!(
         "nats-server {} at {} ({})",
@@ -67,6 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         })?;
     let (folder, _lock) = claim(&folder)?;
     let sample = Sample::open(folder.join("sample")).await?;
+    sample.check_clean().await?;
     let farm = Farm::open(&folder, &sample)?;
     say!("farm {} in {}", farm.file.farm, folder.display());
     say!("     {}", words(&farm.file.farm));
@@ -75,7 +78,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let work = async {
         let mut viewer = first_look(&farm).await?;
         for (number, check_in) in (1..).zip(&CHECK_INS) {
-            judge(&mut viewer, &sample, number, check_in).await?;
+            judge(&mut viewer, &sample, number, check_in, &folder).await?;
         }
         say!("Foo passed, failed and passed again; Bar passed throughout.");
         if !arguments.once {
@@ -105,10 +108,40 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     result
 }
 
+/// Checks that the programs are there that the sample's scripts and the master run.
+fn check_tools() -> Result<(), Failure> {
+    for (tool, use_of_it) in [
+        ("git", "to watch and check out the sample trunk"),
+        ("python3", "to run the sample's tests"),
+    ] {
+        let found = std::process::Command::new(tool)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            let message =
+                format!("{tool} is needed {use_of_it}, and cannot be run; nothing was created");
+            return Err(Failure::message(Exit::Error, message)
+                .advice(format!("Install {tool} and put it on PATH.")));
+        }
+    }
+    Ok(())
+}
+
 /// Makes the farm's folder and sees to it that nobody else runs a farm there.
 fn claim(folder: &Path) -> Result<(PathBuf, File), Failure> {
+    let holds_others = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_others && !folder.join("lock").exists() {
+        let message = format!(
+            "{} holds files that are no farm's; nothing was created",
+            folder.display()
+        );
+        return Err(Failure::message(Exit::Configuration, message)
+            .advice("Choose an empty or new folder with --dir."));
+    }
+    files::make_folder(folder)
+        .map_err(|failure| failure.advice("Choose another one with --dir."))?;
     let claim = || -> std::io::Result<(PathBuf, File)> {
-        fs::create_dir_all(folder)?;
         let folder = fs::canonicalize(folder)?;
         let lock = File::options()
             .create(true)
@@ -124,6 +157,15 @@ fn claim(folder: &Path) -> Result<(PathBuf, File), Failure> {
         let message = format!("a farm is running in {} already", folder.display());
         return Err(Failure::message(Exit::Error, message)
             .advice("Stop it, or choose another folder with --dir."));
+    }
+    // In a path, a colon ends it, for PATH as for the sample's Python.
+    if folder.to_string_lossy().contains(':') {
+        let message = format!(
+            "the sample cannot live in {}: its path holds a colon",
+            folder.display()
+        );
+        return Err(Failure::message(Exit::Configuration, message)
+            .advice("Choose another folder with --dir."));
     }
     Ok((folder, lock))
 }
@@ -219,6 +261,7 @@ async fn judge(
     sample: &Sample,
     number: u32,
     check_in: &CheckIn,
+    folder: &Path,
 ) -> Result<(), Failure> {
     let revision = sample.check_in(check_in).await?;
     say!("");
@@ -253,7 +296,11 @@ async fn judge(
                             let message =
                                 format!("{build} was {verdict}, and {wanted} was to be expected");
                             return Err(Failure::message(Exit::Error, message)
-                                .advice(format!("Look at it: pybots build log {build}")));
+                                .advice(format!(
+                                    "What its scripts printed shows pybots build log {build} --farm {}/farm.toml, while \
+                                     pybots up runs there.",
+                                    folder.display()
+                                )));
                         }
                     }
                 }
@@ -306,7 +353,7 @@ fn shown(verdict: Verdict) -> String {
     format!("{glyph} {verdict}")
 }
 
-/// Tells of each build that ends, for ever.
+/// Tells of each build that ends, and before the first of a check-in, which one it was. For ever.
 async fn watch(viewer: &mut Viewer) -> Result<(), Failure> {
     let from = viewer
         .entries(1)
@@ -314,16 +361,40 @@ async fn watch(viewer: &mut Viewer) -> Result<(), Failure> {
         .last()
         .map_or(1, |entry| entry.sequence() + 1);
     let mut tail = viewer.tail(from).await?;
+    let mut told = String::new();
     loop {
-        if let TailNext::Entry(Entry::Report(report)) = tail.next().await {
-            let report = report.report.body();
-            if let Some(verdict) = report.body.verdict() {
-                let build = BuildId {
-                    builder: report.builder.clone(),
-                    number: report.number,
-                };
-                say!("  {build:<16} {}", shown(verdict));
-            }
+        let TailNext::Entry(Entry::Report(report)) = tail.next().await else {
+            continue;
+        };
+        let report = report.report.body();
+        let Some(verdict) = report.body.verdict() else {
+            continue;
+        };
+        let id = BuildId {
+            builder: report.builder.clone(),
+            number: report.number,
+        };
+        let board = tail.viewer().snapshot().await?;
+        let change = board
+            .build(&id)
+            .and_then(|build| board.change(build.order.covers.last()?));
+        let headline = change.map_or_else(String::new, |change| {
+            let subject = change
+                .commits
+                .first()
+                .map_or("", |commit| commit.subject.as_str());
+            format!(
+                "{} {}  {}  {subject}",
+                change.repository,
+                change.branch,
+                change.revision.short()
+            )
+        });
+        if headline != told {
+            say!("");
+            say!("{headline}");
+            told = headline;
         }
+        say!("  {id:<16} {}", shown(verdict));
     }
 }

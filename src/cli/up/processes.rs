@@ -59,18 +59,26 @@ impl Process {
 
     /// Waits until the process ends by itself, which it should not.
     pub(super) async fn died(&mut self) -> Failure {
-        let _ = self.supervisor.wait().await;
+        let status = self.supervisor.wait().await;
+        let exit = status
+            .ok()
+            .and_then(|status| status.code())
+            .map_or(Exit::Error, Exit::of_code);
         let said = fs::read_to_string(&self.log).unwrap_or_default();
-        let last = said
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
+        // An error that a process ends with may be followed by lines of advice.
+        let lines = || said.lines().rev().filter(|line| !line.trim().is_empty());
+        let last = lines()
+            .find(|line| line.starts_with("error: "))
+            .or_else(|| lines().next())
             .unwrap_or("nothing");
-        Failure::message(
-            Exit::Error,
-            format!("{} ended by itself; its last words: {last}", self.name),
-        )
-        .advice(format!("All of them are in {}.", self.log.display()))
+        let message = format!(
+            "{} ended by itself; its last words: {}",
+            self.name,
+            last.trim_start_matches("error: ")
+        );
+        let exit = if exit == Exit::Ok { Exit::Error } else { exit };
+        Failure::message(exit, message)
+            .advice(format!("All of them are in {}.", self.log.display()))
     }
 
     /// Asks the process to end and waits until it has.

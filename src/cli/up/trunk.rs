@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, bail};
 use tokio::process::Command;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::model::Revision;
 
 const TRUNK: [(&str, &str); 3] = [
@@ -100,6 +100,26 @@ impl Sample {
     /// Whether the trunk has its first check-in.
     pub(super) fn has_trunk(&self) -> bool {
         self.place("trunk").join(".git").exists()
+    }
+
+    /// Checks that a check-in would not sweep up somebody's work in the trunk.
+    pub(super) async fn check_clean(&self) -> Result<(), Failure> {
+        if !self.has_trunk() {
+            return Ok(());
+        }
+        let trunk = self.place("trunk");
+        let changed = git(&trunk, ["status", "--porcelain"])
+            .await
+            .map_err(Failure::error)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the trunk {} has changes that are not committed; nothing was started",
+            trunk.display()
+        );
+        Err(Failure::message(Exit::Error, message)
+            .advice("Commit them, or put them away with git stash."))
     }
 
     /// Makes a check-in to the trunk and returns its revision.

@@ -68,6 +68,10 @@ impl Running {
     }
 }
 
+/// How often, and with what pause, a keeper that was asked to stop is looked at: for longer than it may take.
+const TRIES: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Ends the keeper that may still be at work in a job's folder, and makes sure that none ever runs it again.
 async fn abandon(folder: &Path) -> io::Result<()> {
     if !folder.exists() {
@@ -75,9 +79,13 @@ async fn abandon(folder: &Path) -> io::Result<()> {
     }
     keeper::request_stop(folder)?;
     // A keeper ends its script within its grace time whatever the script does.
-    while !keeper::try_abandon(folder)? {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for _ in 0..TRIES {
+        if keeper::try_abandon(folder)? {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
     }
+    tracing::error!(folder = %folder.display(), "a script from before cannot be ended; the slave goes on without it");
     Ok(())
 }
 
