@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -225,6 +226,10 @@ impl Bus {
         patience: Patience,
     ) -> Result<Self, BusError> {
         let (connected, connections) = watch::channel(0);
+        let log = Log {
+            address: address.clone(),
+            last: Mutex::new(String::new()),
+        };
         let inbox = login.inbox();
         let options = match login {
             Login::Key { seed, .. } => ConnectOptions::with_nkey(seed.trim().to_owned()),
@@ -240,7 +245,7 @@ impl Bus {
             .ignore_discovered_servers()
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                log(&event);
+                log.tell(&event);
                 if event == Event::Connected {
                     connected.send_modify(|count| *count += 1);
                 }
@@ -319,11 +324,27 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay + delay * u32::from(chance[0]) / 1024
 }
 
-fn log(event: &Event) {
-    if let Event::ServerError(_) | Event::ClientError(_) | Event::SlowConsumer(_) = event {
-        tracing::warn!(%event, "bus complained");
-    } else {
-        tracing::info!(%event, "bus connection changed");
+/// Tells of what happens to the connection: each trouble once, until it is connected again.
+struct Log {
+    address: BusAddress,
+    last: Mutex<String>,
+}
+
+impl Log {
+    fn tell(&self, event: &Event) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = event.to_string();
+        let address = &self.address;
+        if *event == Event::Connected {
+            tracing::info!(%address, "bus connected");
+        } else if *last != text {
+            if text.contains("authorization violation") {
+                tracing::warn!(%address, "bus refuses this login; trying on");
+            } else {
+                tracing::warn!(%address, event = %text, "bus troubled; trying on");
+            }
+        }
+        *last = text;
     }
 }
 

@@ -60,6 +60,12 @@ pub(super) fn run(command: Command) -> Result<Exit, Failure> {
                 "  ok  keyring 0.0     {}   public, publish it",
                 made.keyring.display()
             );
+            let bus_key = dir.join("bus.nk");
+            let nkey = files::make_bus_seed(&bus_key)?;
+            say!(
+                "  ok  bus key         {}   the master's login {nkey}",
+                bus_key.display()
+            );
             say!("  words   {}", words(&made.farm));
             say!("  Publish the farm id and its words in at least two places:");
             writeln!(anstream::stdout(), "{}", made.farm)?;
@@ -165,6 +171,7 @@ fn show(path: &Path, expected: Option<FarmId>, as_json: bool) -> Result<Exit, Fa
     writeln!(out, "farm        {}", keyring.name)?;
     writeln!(out, "farm id     {farm}")?;
     writeln!(out, "words       {}", words(&farm))?;
+    writeln!(out, "subjects    pybots.{}.>", farm.token())?;
     writeln!(
         out,
         "keyring     {}, issued {}, expires {}",
@@ -209,6 +216,7 @@ fn in_json(farm: &FarmId, keyring: &Keyring) -> serde_json::Value {
         "name": keyring.name,
         "farm": farm,
         "words": words(farm),
+        "subjects": format!("pybots.{}.>", farm.token()),
         "position": keyring.position.to_string(),
         "issued": keyring.issued,
         "expires": keyring.expires,

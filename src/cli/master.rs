@@ -62,6 +62,18 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
                 repositories.len(),
                 builders.len()
             )?;
+            let Viewer { user, password } = Viewer::default();
+            let logins = [
+                User::Key {
+                    nkey: checked.nkey,
+                    access: Access::Master,
+                },
+                User::Viewer { user, password },
+            ];
+            writeln!(out, "Logins for the users in nats-server.conf:")?;
+            for login in logins {
+                writeln!(out, "{}", user_entry(&Subjects::new(farm), &login))?;
+            }
             Ok(Exit::Ok)
         }
         Command::Approve {
@@ -100,13 +112,14 @@ pub(super) struct Checked {
     key: SecretKey,
     reader: Reader,
     seed: zeroize::Zeroizing<String>,
+    nkey: String,
 }
 
 impl Checked {
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
         let (config, text) = files::configuration(path, MasterConfig::parse)?;
         let key = files::secret_key(&config.signing_key)?;
-        let (seed, _) = files::bus_seed(&config.bus_key)?;
+        let (seed, nkey) = files::bus_seed(&config.bus_key)?;
         let not_done = "Nothing was started.";
         let keyring = files::read(&config.keyring).map_err(|failure| failure.advice(not_done))?;
         let reader = Reader::new(config.farm, &keyring)
@@ -128,6 +141,7 @@ impl Checked {
             key,
             reader,
             seed,
+            nkey,
         })
     }
 

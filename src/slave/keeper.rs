@@ -225,7 +225,7 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     thread::spawn(move || exited.send(child.wait()));
 
     let ending = match wait(folder, &exit, Duration::from_millis(job.timeout_ms)) {
-        Waited::Exited(status) => status_of(status),
+        Waited::Exited(status) => status.map_or(Ending::Signalled(0), status_of),
         Waited::Overtime => end_politely(group, &exit, Ending::TimedOut),
         Waited::Stop => end_politely(group, &exit, Ending::Stopped),
     };
@@ -272,10 +272,7 @@ fn end_politely(
     ending
 }
 
-fn status_of(status: io::Result<ExitStatus>) -> Ending {
-    let Ok(status) = status else {
-        return Ending::Signalled(0);
-    };
+fn status_of(status: ExitStatus) -> Ending {
     let small = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
     match (status.code(), status.signal()) {
         (Some(code), _) => Ending::Exited(small(code)),

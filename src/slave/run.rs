@@ -226,7 +226,7 @@ impl Running {
         let mut commands = bus.commands(&config.name);
         let mut presence = tokio::time::interval(config.presence_period);
         let mut head = tokio::time::interval(config.head_period);
-        tracing::info!(slave = %config.name, farm = %config.farm, "slave ready");
+        tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
         loop {
             tokio::select! {
                 parcel = commands.next() => self.receive(parcel).await?,

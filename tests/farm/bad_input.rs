@@ -137,6 +137,11 @@ async fn each_mistake_in_a_masters_files_is_named_and_nothing_is_started() {
     fails_with(&approve, 2, "an application is one line of five words");
     let farm_file = crate::forgeries::farm_file(&farm);
     fails_with(
+        &["master", "run", "--config", &config],
+        6,
+        "cannot reach the bus at nats://127.0.0.1",
+    );
+    fails_with(
         &["status", "--farm", &farm_file],
         6,
         "cannot reach the bus at nats://127.0.0.1",

@@ -224,12 +224,12 @@ steps = [{{ command = "record", timeout-minutes = 1 }}]
         let log = self.path("slave.log");
         let before = fs::read_to_string(&log)
             .unwrap_or_default()
-            .matches("slave ready")
+            .matches("slave started")
             .count();
         let arguments = ["--log-format", "json", "slave", "run", "--config", &config];
         self.slave = Some(Process::start(PYBOTS, &arguments, log));
         eventually("the slave is ready", || async {
-            (self.slave_said().matches("slave ready").count() > before).then_some(())
+            (self.slave_said().matches("slave started").count() > before).then_some(())
         })
         .await;
     }

@@ -24,8 +24,22 @@ fn up_once_sees_foo_pass_fail_and_pass_and_bar_pass_throughout_also_in_a_folder_
         .join("a farm's folder")
         .to_string_lossy()
         .into_owned();
-    for first in [1, 4] {
-        let output = up(&["--once", "--dir", &farm], &[]);
+    // Group-writable is what many users' files are by default; the farm's own must not be.
+    for (first, mask) in [(1, "002"), (4, "022")] {
+        let output = Command::new("sh")
+            .args([
+                "-c",
+                "umask $0; exec \"$@\"",
+                mask,
+                PYBOTS,
+                "up",
+                "--once",
+                "--dir",
+                &farm,
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
         for (number, verdict) in (first..).zip(["✓ passed", "✗ failed", "✓ passed"]) {
@@ -45,6 +59,32 @@ fn up_once_sees_foo_pass_fail_and_pass_and_bar_pass_throughout_also_in_a_folder_
         .filter(|cmdline| cmdline.contains(&farm))
         .collect();
     assert_eq!(left, [""; 0], "no process is left behind");
+}
+
+#[test]
+fn up_takes_no_folder_of_somebody_else_and_no_work_that_is_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let farm = folder.path().join("farm");
+    fs::create_dir_all(farm.join("sample/trunk")).unwrap();
+    fs::write(farm.join("sample/trunk/mine.py"), "").unwrap();
+    let place = farm.to_string_lossy().into_owned();
+    let output = up(&["--once", "--dir", &place], &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    assert!(
+        said.contains("holds files that are no farm's; nothing was created"),
+        "{said}"
+    );
+
+    fs::write(farm.join("lock"), "").unwrap();
+    crate::process::git(&farm.join("sample/trunk"), &["init", "--quiet"]);
+    let output = up(&["--once", "--dir", &place], &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("has changes that are not committed; nothing was started"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         Fetch::Allowed
     };
-    check_tools()?;
     let server = server::find(arguments.nats_server.as_deref(), fetch)?;
+    check_tools()?;
     say!(
         "nats-server {} at {} ({})",
         server.version,
