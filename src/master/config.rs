@@ -344,9 +344,9 @@ steps = [{ command = "test-foo", parameters = { version = "1.0" } }]
 
     #[test]
     fn a_good_file_is_read_and_the_default_head_period_is_ten_minutes() {
-        let config = MasterConfig::parse(GOOD, Path::new("/farm")).unwrap();
+        let config = MasterConfig::parse(GOOD, Path::new("/srv/pybots")).unwrap();
         assert_eq!(config.head_period, Duration::from_secs(600));
-        assert_eq!(config.signing_key, Path::new("/farm/signing.key"));
+        assert_eq!(config.signing_key, Path::new("/srv/pybots/signing.key"));
         assert_eq!(
             config.builders[&"foo-linux".parse().unwrap()].steps.len(),
             1

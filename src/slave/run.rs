@@ -1,5 +1,6 @@
 //! The slave's loop: wait for a command or an end, decide, remember, run.
 
+mod newest;
 mod recover;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,10 +20,10 @@ use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
-use crate::bus::{Bus, Parcel, Stream};
+use crate::bus::{Bus, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Position,
-    Presence, ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Presence,
+    ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -127,7 +128,7 @@ impl Slave {
         )?));
         tokio::pin!(stop);
         let reader = tokio::select! {
-            reader = learn_keyring(&self.config, &self.bus, &journal) => reader?,
+            reader = newest::learn_keyring(&self.config, &self.bus, &journal) => reader?,
             () = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
@@ -167,51 +168,6 @@ impl Slave {
             rejected: 0,
             _lock: lock,
         }
-    }
-}
-
-/// Gets keyring 0.0, from the journal or from the bus, and checks it against the pinned farm id.
-async fn learn_keyring(
-    config: &SlaveConfig,
-    bus: &Bus,
-    journal: &Mutex<Journal>,
-) -> Result<Reader, RunError> {
-    let lock = || {
-        journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    };
-    if let Some(bytes) = lock().memory("keyring")? {
-        return Reader::new(config.farm, &bytes).map_err(|source| RunError::OtherFarm {
-            folder: config.state.clone(),
-            source,
-        });
-    }
-    let subject = bus.subjects().keyring(Position::default());
-    let mut told = false;
-    loop {
-        match bus.read_all(Stream::Keyring, &subject, 1).await {
-            // Whoever can make the broker store junk beside the keyring does not hide it: the first that verifies counts.
-            Ok(deliveries) => {
-                for delivery in deliveries {
-                    match Reader::new(config.farm, &delivery.bytes) {
-                        Ok(reader) => {
-                            lock().set_memory("keyring", &delivery.bytes)?;
-                            return Ok(reader);
-                        }
-                        Err(error) => tracing::warn!(%error, "keyring rejected"),
-                    }
-                }
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(
-                        farm = %config.farm,
-                        "no keyring of the pinned farm on the bus: the master has not run yet, or the farm id is another's"
-                    );
-                }
-            }
-            Err(error) => tracing::info!(%error, "keyring not readable yet"),
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -412,48 +368,6 @@ impl Running {
             self.builds
                 .spawn(async move { (id, executor.execute(job, stop).await) });
         }
-    }
-
-    fn head_is_stale(&self, now: Timestamp) -> bool {
-        let max_age = self.executor.config.max_head_age;
-        self.head
-            .as_ref()
-            .is_none_or(|head| now.since(head.body().time) > max_age)
-    }
-
-    async fn look_at_head(&mut self) -> Result<(), RunError> {
-        let subject = self.executor.bus.subjects().head();
-        let newest = match self.executor.bus.read_newest(Stream::Head, &subject).await {
-            Ok(newest) => newest,
-            Err(error) => {
-                tracing::debug!(%error, "head not readable now");
-                return Ok(());
-            }
-        };
-        let now = self.voice.now()?;
-        let Some(delivery) = newest else {
-            return Ok(());
-        };
-        match self
-            .reader
-            .open::<Head>(&delivery.bytes, Purpose::Admit { now })
-        {
-            // From beyond the clock skew it would keep a slave content for too long.
-            Ok(head) if head.body().time > now.after(Build::CLOCK_SKEW) => {
-                tracing::warn!(code = "E-CLOCK", time = %head.body().time, "head rejected");
-            }
-            Ok(head) => {
-                if self
-                    .head
-                    .as_ref()
-                    .is_none_or(|held| held.body().time < head.body().time)
-                {
-                    self.head = Some(head);
-                }
-            }
-            Err(error) => tracing::warn!(code = error.code(), %error, "head rejected"),
-        }
-        Ok(())
     }
 
     async fn show_presence(&self) -> Result<(), RunError> {
