@@ -23,12 +23,6 @@ impl Parcel {
         &self.message.payload
     }
 
-    /// The subject that the broker says it was published to. A hint, never a proof.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.message.subject
-    }
-
     /// Tells the server that it need not come again. If that word is lost the message comes again, and is known.
     pub async fn acknowledge(&self) {
         if let Err(error) = self.message.ack().await {
