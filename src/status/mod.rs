@@ -6,13 +6,19 @@
 
 mod board;
 mod build;
+mod feed;
 mod follow;
 pub mod json;
+mod live;
 mod log;
+mod log_index;
+mod log_window;
+mod logs;
 mod row;
 mod rows;
 #[cfg(test)]
 mod sample;
+mod store;
 mod tail;
 mod terminal;
 pub mod text;
@@ -20,9 +26,14 @@ mod view;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
+pub use feed::{Feed, FeedError};
 pub use follow::{LogFollower, Tail, TailNext};
+pub use live::{BusState, Live};
 pub use log::{LogAssembly, LogPiece};
+pub use log_window::{Chosen, LineText, LogLine, LogView, LogWindow, Place};
+pub use logs::{LiveLog, Logs, telling_step};
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
+pub use store::{Store, StoreError};
 pub use tail::{Entry, Unproven, open_report};
 pub use terminal::{MARK, Sanitizer, write_log_safely};
 pub use view::{Farm, ViewError, Viewer};
