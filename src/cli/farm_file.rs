@@ -82,9 +82,9 @@ impl FarmFile {
     }
 
     /// Connects as a viewer.
-    pub(super) async fn connect(&self) -> Result<Bus, Failure> {
+    pub(super) async fn connect(&self, patience: Patience) -> Result<Bus, Failure> {
         let Viewer { user, password } = self.viewer.clone();
         let login = Login::Public { user, password };
-        Ok(Bus::connect(&self.bus, login, Subjects::new(&self.farm), Patience::Brief).await?)
+        Ok(Bus::connect(&self.bus, login, Subjects::new(&self.farm), patience).await?)
     }
 }

@@ -8,6 +8,7 @@ mod files;
 mod keys;
 mod logging;
 mod master;
+mod serve;
 mod slave;
 mod status;
 mod supervise;
@@ -86,7 +87,12 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => keys::run(command),
         Command::Up(command) => on_runtime(up::run(command)),
-        Command::Status(command) => on_runtime(status::run(command)),
+        Command::Status(command) => {
+            if command.is_service() {
+                logging::start(arguments.log_format);
+            }
+            on_runtime(status::run(command))
+        }
         Command::Build(command) => on_runtime(build::run(command)),
         Command::Slave(command) => {
             logging::start(arguments.log_format);

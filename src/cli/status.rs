@@ -1,8 +1,9 @@
 //! `pybots status`: how things stand.
 
-use super::clock;
 use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
+use super::{clock, serve};
+use crate::bus::Patience;
 use crate::model::Timestamp;
 use crate::status::text::Style;
 use crate::status::{Entry, TailNext, ViewError, Viewer, json, text};
@@ -16,6 +17,13 @@ pub(super) struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+impl Arguments {
+    /// Whether it goes on for long, unattended.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self.command, Some(Command::Serve(_)))
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +42,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Serve the status page.
+    Serve(serve::Arguments),
 }
 
 /// Where a tail begins.
@@ -75,6 +85,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
             Ok(Exit::Ok)
         }
+        Some(Command::Serve(mut serve)) => {
+            if arguments.which.is_given() {
+                serve.which = arguments.which;
+            }
+            serve::run(serve).await
+        }
         Some(Command::Tail {
             which,
             since,
@@ -94,18 +110,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// Connects, and verifies the farm's keyring and roster.
 pub(super) async fn viewer(which: &Which) -> Result<Viewer, Failure> {
     let file = which.read()?;
-    let bus = file.connect().await?;
-    Viewer::new(bus, file.farm)
-        .await
-        .map_err(|error| match error {
-            ViewError::Bus(error) => error.into(),
-            ViewError::NoKeyring(_) => Failure::new(Exit::Unverified, error).advice(
-                "Either the farm's master has never run (it publishes the keyring), or that id is another farm's.",
-            ),
-            ViewError::Keyring(_) => {
-                Failure::new(Exit::Unverified, error).advice("Nothing of it is shown.")
-            }
-        })
+    let bus = file.connect(Patience::Brief).await?;
+    Viewer::new(bus, file.farm).await.map_err(view_failure)
+}
+
+pub(super) fn view_failure(error: ViewError) -> Failure {
+    match error {
+        ViewError::Bus(error) => error.into(),
+        ViewError::NoKeyring(_) => Failure::new(Exit::Unverified, error).advice(
+            "Either the farm's master has never run (it publishes the keyring), or that id is another farm's.",
+        ),
+        ViewError::Keyring(_) => {
+            Failure::new(Exit::Unverified, error).advice("Nothing of it is shown.")
+        }
+    }
 }
 
 /// Colours if the terminal and the user (`NO_COLOR`, `CLICOLOR`) want them.

@@ -23,6 +23,7 @@ mod tail;
 mod terminal;
 pub mod text;
 mod view;
+pub mod web;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
