@@ -13,6 +13,7 @@ mod crashes;
 mod execution;
 mod forgeries;
 mod harness;
+mod page;
 mod process;
 mod refusals;
 mod up;
