@@ -13,6 +13,7 @@ mod row;
 mod rows;
 #[cfg(test)]
 mod sample;
+mod since;
 mod tail;
 mod terminal;
 pub mod text;
@@ -23,6 +24,7 @@ pub use build::{BuildStatus, Ending, StepStatus};
 pub use follow::{LogFollower, Tail, TailNext};
 pub use log::{LogAssembly, LogPiece};
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
+pub use since::{LastPass, Move, SinceLastPass, Way};
 pub use tail::{Entry, Unproven, open_report};
 pub use terminal::{MARK, Sanitizer, write_log_safely};
 pub use view::{Farm, ViewError, Viewer};

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::trust::{Standing, Verified, key_id};
 
 /// The branches that a build tests together.
-type Branches = Vec<(RepositoryName, Branch)>;
+pub(super) type Branches = Vec<(RepositoryName, Branch)>;
 
 /// How long after its last sign of life a slave counts as silent: the presence stream's minute, and the clocks' skew.
 const SILENT_AFTER: Duration = Duration::from_secs(60 + Build::CLOCK_SKEW.as_secs());
@@ -134,7 +134,8 @@ impl Board {
     }
 }
 
-fn branches(build: &Build) -> Branches {
+/// The branches that a build tests together, in order.
+pub(super) fn branches(build: &Build) -> Branches {
     let mut branches: Branches = build
         .sources
         .iter()
