@@ -9,6 +9,8 @@ mod build;
 mod follow;
 pub mod json;
 mod log;
+mod overview;
+mod recent;
 mod row;
 mod rows;
 #[cfg(test)]
@@ -23,6 +25,8 @@ pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
 pub use follow::{LogFollower, Tail, TailNext};
 pub use log::{LogAssembly, LogPiece};
+pub use overview::{Overview, Silence, Strip, Tone};
+pub use recent::Recent;
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
 pub use since::{LastPass, Move, SinceLastPass, Way};
 pub use tail::{Entry, Unproven, open_report};

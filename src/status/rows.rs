@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::build::BuildStatus;
+use super::recent::recent;
 use super::row::{LastWord, Newest, Row, Running, SlaveStanding};
 use crate::model::{
     Branch, Build, BuildState, BuilderName, RepositoryName, RosterLine, SlaveName, Source,
@@ -92,6 +93,7 @@ impl Board {
             }),
             running: open.first().map(|build| running(build)),
             waiting: open.len().saturating_sub(1),
+            recent: recent(builds, now),
             branches,
             last_word,
         }

@@ -31,7 +31,7 @@ pub struct SinceLastPass<'a> {
     pub moves: Vec<Move<'a>>,
     /// The changes in between, newest first, those that the later build covers among them; at most
     /// [`SinceLastPass::MAX_CHANGES`].
-    pub changes: Vec<&'a Change>,
+    pub changes: Vec<&'a Verified<Change>>,
     /// How many more commits there are than `changes` lists, as far as they were counted.
     pub more_commits: u64,
     /// Whether there were changes that are no longer on record, and so not among `changes`.
@@ -54,7 +54,8 @@ pub struct Move<'a> {
 }
 
 /// How one revision of a branch leads to another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// They are the same.
     Same,
@@ -156,7 +157,7 @@ impl Board {
             changes: found
                 .into_iter()
                 .take(SinceLastPass::MAX_CHANGES)
-                .map(|(_, change)| change.body())
+                .map(|(_, change)| change)
                 .collect(),
         }
     }

@@ -52,7 +52,10 @@ fn told(board: &Board, build: &str) -> String {
         LastPass::NotOnRecord => "not on record".to_owned(),
         LastPass::Known(since) => {
             let digit = |revision: &Revision| revision.as_str()[..1].to_owned();
-            let changes = since.changes.iter().map(|change| digit(&change.revision));
+            let changes = since
+                .changes
+                .iter()
+                .map(|change| digit(&change.body().revision));
             let moved = &since.moves[0];
             format!(
                 "{} {}→{} {:?} [{}] +{}{}",
@@ -188,6 +191,6 @@ fn a_long_list_of_changes_is_cut_and_what_is_left_out_is_counted() {
         panic!("it passed before");
     };
     assert_eq!(since.changes.len(), 20);
-    assert_eq!(since.changes[0].revision, nth(30));
+    assert_eq!(since.changes[0].body().revision, nth(30));
     assert_eq!((since.more_commits, since.incomplete), (10, false));
 }

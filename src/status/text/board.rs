@@ -6,6 +6,7 @@ use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 
 use super::{Paint, RUNNING, Style, age, badge};
 use crate::status::board::Board;
+use crate::status::overview::notes;
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
 use crate::status::view::Farm;
 
@@ -46,7 +47,10 @@ pub fn write_board(
         writeln!(out)?;
         writeln!(out, "{}", summary(&rows))?;
     }
-    write_notes(board, &rows, style, out)
+    for note in notes(board, &rows) {
+        writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
+    }
+    Ok(())
 }
 
 fn write_table(
@@ -237,53 +241,6 @@ fn summary(rows: &[Row]) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     format!("{} of {} rows", parts.join(", "), rows.len())
-}
-
-fn write_notes(
-    board: &Board,
-    rows: &[Row],
-    style: Style,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
-    let mut notes = Vec::new();
-    let mut counted = Vec::new();
-    for row in rows {
-        if let Some(last) = &row.last_word
-            && last.disputed
-        {
-            notes.push(format!(
-                "{}/{}: the slave signed two verdicts that differ; the first is shown",
-                row.builder, last.number
-            ));
-        }
-        if let Some(slave) = &row.slave
-            && row.missing_reports > 0
-            && !counted.contains(&slave)
-        {
-            counted.push(slave);
-            notes.push(format!(
-                "reports of {slave} that are missing: {}",
-                row.missing_reports
-            ));
-        }
-    }
-    let counts = [
-        (
-            board.strays().count(),
-            "reports that answer no command given to their sender, and are no results",
-        ),
-        (
-            board.unproven().count(),
-            "messages that do not verify, and count for nothing",
-        ),
-    ];
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-        notes.push(format!("{what}: {count}"));
-    }
-    for note in notes {
-        writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

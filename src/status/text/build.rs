@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Build, BuildState, Isolation, Outcome, ReportBody, Source, Timestamp};
 
+use super::since::{commits, since_last_pass};
 use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span};
 use crate::status::board::Board;
 use crate::status::build::{BuildStatus, Ending, StepStatus};
@@ -44,6 +45,9 @@ pub fn write_build(
         page.field("source", &describe(source))?;
     }
     covers(board, order, &mut page)?;
+    for (label, text) in since_last_pass(board, build, now) {
+        page.field(label, &text)?;
+    }
     for (number, step) in (1..).zip(&build.steps) {
         page.field("step", &describe_step(number, build, step, now, style))?;
         if let Some(outcome) = &step.outcome {
@@ -149,9 +153,8 @@ fn covers<W: io::Write>(board: &Board, order: &Build, page: &mut Page<'_, W>) ->
                 change.revision.short()
             ),
         )?;
-        for commit in &change.commits {
-            let (revision, subject) = (commit.revision.short(), &commit.subject);
-            page.field("", &format!("{revision} {subject} ({})", commit.author))?;
+        for commit in commits(change) {
+            page.field("", &commit)?;
         }
         if change.more > 0 {
             page.field("", &format!("and {} more commits", change.more))?;
@@ -321,6 +324,7 @@ mod tests {
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     cpython main moved to aaaaaaaaaa
                      aaaaaaaaaa Remove frobnicate (Eve)
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
@@ -353,6 +357,7 @@ mod tests {
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     change 224ee6efdf25, no longer on record
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
@@ -384,6 +389,7 @@ mod tests {
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     change 224ee6efdf25, no longer on record
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ? unknown
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
           step       2/2 test-project  - not run
@@ -404,6 +410,29 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("! the slave signed two verdicts"), "{shown}");
+    }
+
+    #[test]
+    fn what_changed_since_the_last_pass_is_shown() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        for (number, digit, verdict) in [(1, 'a', Verdict::Passed), (2, 'b', Verdict::Failed)] {
+            let order = sample.order("foo-maple", number, digit);
+            board.apply(sample.changed(number, digit));
+            board.apply(sample.ordered(number, &order));
+            for event in sample.run(&order, number * 10, verdict) {
+                board.apply(event);
+            }
+        }
+        let shown = written(&board, 2, at(300));
+        let part = "
+  last pass  foo-maple/1, 3 min ago
+             cpython main aaaaaaaaaa → bbbbbbbbbb
+             bbbbbbbbbb Remove frobnicate (Eve)
+             more changes may lie in between: they are no longer on record
+";
+        assert!(shown.contains(part), "{shown}");
+        assert!(!written(&board, 1, at(300)).contains("last pass"));
     }
 
     #[test]

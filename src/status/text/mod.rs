@@ -4,6 +4,7 @@ mod board;
 mod build;
 mod entry;
 mod log;
+pub(super) mod since;
 mod span;
 
 pub use board::write_board;
