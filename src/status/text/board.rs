@@ -4,7 +4,7 @@ use std::io;
 
 use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 
-use super::{Paint, RUNNING, Style, age, badge};
+use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
 use crate::status::overview::notes;
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
@@ -80,14 +80,7 @@ fn write_table(
 }
 
 fn cells(row: &Row, now: Timestamp) -> [(String, Paint); 8] {
-    let (verdict, paint) = match row.shown() {
-        Shown::Verdict(verdict) => {
-            let (text, paint) = badge(verdict);
-            (text.to_owned(), paint)
-        }
-        Shown::Stale(verdict) => (format!("? stale, was {}", word(verdict)), Paint::Machine),
-        Shown::Unknown => ("? unknown".to_owned(), Paint::Faint),
-    };
+    let (verdict, paint) = shown_badge(row.shown());
     let plain = |text: String| (text, Paint::Plain);
     let last = row.last_word.as_ref();
     [
@@ -104,14 +97,6 @@ fn cells(row: &Row, now: Timestamp) -> [(String, Paint); 8] {
         slave(row, now),
         activity(row, now),
     ]
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    // Glyph and word are parted by the first space.
-    badge(verdict)
-        .0
-        .split_once(' ')
-        .map_or("", |(_, word)| word)
 }
 
 fn tested(row: &Row) -> String {
@@ -153,27 +138,32 @@ fn slave(row: &Row, now: Timestamp) -> (String, Paint) {
     let Some(slave) = &row.slave else {
         return ("?".to_owned(), Paint::Faint);
     };
-    let (mark, paint) = match row.standing {
-        SlaveStanding::Revoked => (Some("revoked".to_owned()), Paint::Bad),
-        SlaveStanding::Closed => (Some("has left".to_owned()), Paint::Machine),
-        SlaveStanding::Unlisted => (Some("not in the roster".to_owned()), Paint::Machine),
-        SlaveStanding::Paused => (Some("paused by the operator".to_owned()), Paint::Machine),
+    match slave_mark(row, now) {
+        Some((mark, paint)) => (format!("{slave}, {mark}"), paint),
+        None => (slave.to_string(), Paint::Plain),
+    }
+}
+
+/// What is to be said of the slave of a row, if anything.
+pub(in crate::status) fn slave_mark(row: &Row, now: Timestamp) -> Option<(String, Paint)> {
+    let machine = |mark: &str| Some((mark.to_owned(), Paint::Machine));
+    match row.standing {
+        SlaveStanding::Revoked => Some(("revoked".to_owned(), Paint::Bad)),
+        SlaveStanding::Closed => machine("has left"),
+        SlaveStanding::Unlisted => machine("not in the roster"),
+        SlaveStanding::Paused => machine("paused by the operator"),
         SlaveStanding::Active | SlaveStanding::Probation => match (row.paused_until, row.silent) {
             (Some(until), _) => {
                 let mark = format!("paused by its owner for {}", age(until.since(now)));
-                (Some(mark), Paint::Machine)
+                machine(&mark)
             }
-            (None, true) => (Some("silent".to_owned()), Paint::Machine),
+            (None, true) => machine("silent"),
             (None, false) if row.standing == SlaveStanding::Probation => {
-                (Some("on probation".to_owned()), Paint::Faint)
+                Some(("on probation".to_owned(), Paint::Faint))
             }
-            (None, false) => (None, Paint::Plain),
+            (None, false) => None,
         },
-    };
-    (
-        mark.map_or_else(|| slave.to_string(), |mark| format!("{slave}, {mark}")),
-        paint,
-    )
+    }
 }
 
 /// What runs; else what came of the newest build, if that says nothing about the code.

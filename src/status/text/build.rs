@@ -68,7 +68,10 @@ pub fn write_build(
             &format!("{} signed by {}", ending.report, ending.signer),
         )?;
     }
-    warnings(board, build, &mut page)
+    for warning in warnings(board, build) {
+        page.warning(&warning)?;
+    }
+    Ok(())
 }
 
 /// Labelled lines.
@@ -92,12 +95,8 @@ impl<W: io::Write> Page<'_, W> {
 
 fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     let Some(verdict) = build.verdict(now) else {
-        let text = match build.state {
-            BuildState::Running { .. } => RUNNING.0,
-            BuildState::Accepted => "… accepted",
-            BuildState::Ordered | BuildState::Done { .. } => "… ordered",
-        };
-        return style.paint(RUNNING.1, text);
+        let (text, paint) = state_badge(build.state);
+        return style.paint(paint, text);
     };
     let verdict = style.verdict(verdict);
     let Some(ending) = &build.ending else {
@@ -112,7 +111,17 @@ fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     format!("{verdict}{detail}, {ago} ago{took}")
 }
 
-fn detail(body: &ReportBody) -> String {
+/// Glyph and word of a build that is not over.
+pub(in crate::status) fn state_badge(state: BuildState) -> (&'static str, Paint) {
+    match state {
+        BuildState::Running { .. } => RUNNING,
+        BuildState::Accepted => ("… accepted", RUNNING.1),
+        BuildState::Ordered | BuildState::Done { .. } => ("… ordered", RUNNING.1),
+    }
+}
+
+/// What the report that ended a build adds to the verdict.
+pub(in crate::status) fn detail(body: &ReportBody) -> String {
     match body {
         ReportBody::Refused { code, detail } => format!(" {code}: {detail}"),
         ReportBody::Deferred { until } => format!(": put off until {until}"),
@@ -171,17 +180,10 @@ fn describe_step(
     style: Style,
 ) -> String {
     let place = format!("{number}/{} {}", build.steps.len(), step.name);
-    let over = build.verdict(now).is_some();
+    let (text, paint) = step_badge(build, step, now);
     let Some(outcome) = &step.outcome else {
-        let (text, paint) = match (step.started, over) {
-            (Some(_), false) => RUNNING,
-            (Some(_), true) => ("? unknown", Paint::Machine),
-            (None, true) => NOT_RUN,
-            (None, false) => ("… waiting", Paint::Faint),
-        };
         return format!("{place}  {}", style.paint(paint, text));
     };
-    let (text, paint) = badge(outcome.verdict);
     let mut parts = vec![style.paint(paint, text), span(outcome.duration)];
     parts.extend(outcome.exit.map(|exit| format!("exit {exit}")));
     parts.extend(outcome.signal.map(|signal| format!("signal {signal}")));
@@ -198,6 +200,22 @@ fn describe_step(
             .map(|bytes| format!("memory {} MiB", bytes >> 20)),
     );
     format!("{place}  {}", parts.join(", "))
+}
+
+/// Glyph and word of a step.
+pub(in crate::status) fn step_badge(
+    build: &BuildStatus,
+    step: &StepStatus,
+    now: Timestamp,
+) -> (&'static str, Paint) {
+    let over = build.verdict(now).is_some();
+    match (&step.outcome, step.started, over) {
+        (Some(outcome), _, _) => badge(outcome.verdict),
+        (None, Some(_), false) => RUNNING,
+        (None, Some(_), true) => ("? unknown", Paint::Machine),
+        (None, None, true) => NOT_RUN,
+        (None, None, false) => ("… waiting", Paint::Faint),
+    }
 }
 
 fn describe_log(outcome: &Outcome) -> String {
@@ -244,7 +262,7 @@ fn times<W: io::Write>(build: &BuildStatus, page: &mut Page<'_, W>) -> io::Resul
 }
 
 /// How much later `to` is. Two machines' clocks may say that it is earlier.
-fn later(from: Timestamp, to: Timestamp) -> String {
+pub(in crate::status) fn later(from: Timestamp, to: Timestamp) -> String {
     if to < from {
         format!("{} before that, so the clocks differ", span(from.since(to)))
     } else {
@@ -252,7 +270,8 @@ fn later(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-fn isolation_word(isolation: Isolation) -> &'static str {
+/// The word for an isolation level.
+pub(in crate::status) fn isolation_word(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Plain => "plain",
         Isolation::Landlock => "landlock",
@@ -260,28 +279,29 @@ fn isolation_word(isolation: Isolation) -> &'static str {
     }
 }
 
-fn warnings<W: io::Write>(
-    board: &Board,
-    build: &BuildStatus,
-    page: &mut Page<'_, W>,
-) -> io::Result<()> {
+/// What is odd about a build, a line each.
+pub(in crate::status) fn warnings(board: &Board, build: &BuildStatus) -> Vec<String> {
+    let mut warnings = Vec::new();
     if let Some(cancel) = board.cancel_of(build) {
-        page.warning(&format!("the master cancelled it: {}", cancel.reason))?;
+        warnings.push(format!("the master cancelled it: {}", cancel.reason));
     }
     if build.disputed {
-        page.warning("the slave signed two verdicts that differ; the first is shown")?;
+        warnings.push("the slave signed two verdicts that differ; the first is shown".to_owned());
     }
     if !build.proven {
-        page.warning("ordered by a key that was stolen, and not answered: nobody can say that the master ordered it")?;
+        warnings.push(UNPROVEN.to_owned());
     }
     let namesakes = board.namesakes(&build.id()).count();
     if namesakes > 1 {
-        page.warning(&format!(
+        warnings.push(format!(
             "{namesakes} commands bear this name; the first of them is shown"
-        ))?;
+        ));
     }
-    Ok(())
+    warnings
 }
+
+const UNPROVEN: &str =
+    "ordered by a key that was stolen, and not answered: nobody can say that the master ordered it";
 
 #[cfg(test)]
 mod tests {
