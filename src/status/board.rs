@@ -264,6 +264,11 @@ impl Board {
         self.changes.get(id).map(|(_, change)| change.body())
     }
 
+    /// A change and its place in the stream, by its id.
+    pub(super) fn placed_change(&self, id: &PayloadId) -> Option<&(u64, Verified<Change>)> {
+        self.changes.get(id)
+    }
+
     pub(super) fn changes(&self) -> impl Iterator<Item = &(u64, Verified<Change>)> {
         self.changes.values()
     }

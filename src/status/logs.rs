@@ -275,7 +275,7 @@ fn with_end(mut window: LogWindow, build: &BuildStatus) -> LogWindow {
 fn lacking(build: &BuildStatus, step: u16) -> Option<String> {
     let step = build.steps.get(usize::from(step))?;
     let bytes = step.outcome.as_ref()?.log_bytes;
-    (bytes > 0).then(|| format!("The bus no longer holds what this step printed ({bytes} bytes)."))
+    (bytes > 0).then(|| format!("the bus no longer holds what this step printed, {bytes} bytes"))
 }
 
 /// The step whose output most readers look for: the one that runs; of a build that is over, the first that went wrong,

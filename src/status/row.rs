@@ -5,6 +5,8 @@ use crate::model::{
     SlaveState, Source, Text, Timestamp, Verdict,
 };
 
+use super::recent::Recent;
+
 /// One builder and the branches that it tests together. A builder that also tests another branch has another row for that,
 /// so that what passed on one branch never hides what failed on the other.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,6 +39,8 @@ pub struct Row {
     pub running: Option<Running>,
     /// How many more builds are ordered and not over.
     pub waiting: usize,
+    /// The newest builds, oldest first.
+    pub recent: Vec<Recent>,
 }
 
 /// The newest verdict about the code, and since when it has been that.

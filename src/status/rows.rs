@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::build::BuildStatus;
+use super::recent::recent;
 use super::row::{LastWord, Newest, Row, Running, SlaveStanding};
 use crate::model::{
     Branch, Build, BuildState, BuilderName, RepositoryName, RosterLine, SlaveName, Source,
@@ -14,7 +15,7 @@ use crate::model::{
 use crate::trust::{Standing, Verified, key_id};
 
 /// The branches that a build tests together.
-type Branches = Vec<(RepositoryName, Branch)>;
+pub(super) type Branches = Vec<(RepositoryName, Branch)>;
 
 /// How long after its last sign of life a slave counts as silent: the presence stream's minute, and the clocks' skew.
 const SILENT_AFTER: Duration = Duration::from_secs(60 + Build::CLOCK_SKEW.as_secs());
@@ -92,6 +93,7 @@ impl Board {
             }),
             running: open.first().map(|build| running(build)),
             waiting: open.len().saturating_sub(1),
+            recent: recent(builds, now),
             branches,
             last_word,
         }
@@ -134,7 +136,8 @@ impl Board {
     }
 }
 
-fn branches(build: &Build) -> Branches {
+/// The branches that a build tests together, in order.
+pub(super) fn branches(build: &Build) -> Branches {
     let mut branches: Branches = build
         .sources
         .iter()

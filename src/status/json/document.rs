@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::status::board::Answer;
 use crate::status::row::SlaveStanding;
+use crate::status::since::Way;
 use crate::status::tail::Unproven;
 
 /// A whole board.
@@ -20,6 +21,8 @@ pub struct BoardDocument<'a> {
     pub farm: FarmDocument<'a>,
     /// The moment for which ages, `lost` and `stale` were computed.
     pub now: Timestamp,
+    /// Whether trunk is safe, as far as is known, for people.
+    pub sentence: String,
     /// By project, builder and branches.
     pub rows: Vec<RowDocument>,
     /// Genuine reports that answer no command given to their sender. No results.
@@ -76,6 +79,8 @@ pub struct RowDocument {
     pub running: Option<RunningDocument>,
     /// How many more builds are ordered and not over.
     pub waiting: usize,
+    /// The newest builds, oldest first.
+    pub recent: Vec<RecentDocument>,
     /// The slave.
     pub slave: Option<SlaveName>,
     /// `active`, `probation`, `paused`, `revoked`, `closed` or `unlisted`.
@@ -119,6 +124,17 @@ pub struct NewestDocument {
     pub verdict: Verdict,
     /// The stable code, if it was refused.
     pub code: Option<Text>,
+}
+
+/// One of a row's newest builds.
+#[derive(Debug, Serialize)]
+pub struct RecentDocument {
+    /// Its number.
+    pub build: u64,
+    /// `ordered`, `accepted`, `running`, or the verdict.
+    pub state: &'static str,
+    /// None while it may still go on.
+    pub verdict: Option<Verdict>,
 }
 
 /// A build that is not over.
@@ -189,6 +205,9 @@ pub struct BuildDocument<'a> {
     pub sources: Vec<SourceDocument>,
     /// The changes that it answers.
     pub covers: Vec<CoveredDocument<'a>>,
+    /// What changed since the builder last passed on these branches; none if this build passed, or no earlier pass is on
+    /// record.
+    pub since_last_pass: Option<SinceLastPassDocument<'a>>,
     /// The steps, in order.
     pub steps: Vec<StepDocument<'a>>,
     /// When the master ordered it, by the master's clock.
@@ -213,6 +232,38 @@ pub struct BuildDocument<'a> {
     pub log: Option<Digest>,
     /// `plain`, `landlock` or `namespaces`.
     pub isolation: Option<Isolation>,
+}
+
+/// What changed between an earlier build that passed and a later one.
+#[derive(Debug, Serialize)]
+pub struct SinceLastPassDocument<'a> {
+    /// The number of the newest earlier build that passed.
+    pub build: u64,
+    /// When that build ended.
+    pub ended: Option<Timestamp>,
+    /// Each source on both sides.
+    pub sources: Vec<MoveDocument<'a>>,
+    /// The changes in between, newest first.
+    pub changes: Vec<CoveredDocument<'a>>,
+    /// How many more commits there are than are listed.
+    pub more_commits: u64,
+    /// Whether there were changes that are no longer on record.
+    pub incomplete: bool,
+}
+
+/// One repository on both sides.
+#[derive(Debug, Serialize)]
+pub struct MoveDocument<'a> {
+    /// The repository.
+    pub repository: &'a RepositoryName,
+    /// The branch.
+    pub branch: &'a Branch,
+    /// The revision that passed.
+    pub from: &'a Revision,
+    /// The revision of this build.
+    pub to: &'a Revision,
+    /// `same`, `onward`, `back` (this build tested older code) or `unknown` (no longer on record).
+    pub way: Way,
 }
 
 /// A change that a build answers.

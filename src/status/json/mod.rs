@@ -21,16 +21,20 @@ use serde::Serialize;
 
 pub use document::{
     BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, FarmDocument,
-    NewestDocument, RowDocument, RunningDocument, SourceDocument, StepDocument, StrayDocument,
+    MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
+    SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 
 use super::board::Board;
-use super::build::{BuildStatus, StepStatus};
+use super::build::{BuildStatus, Ending, StepStatus};
+use super::overview::Overview;
+use super::recent::Recent;
 use super::row::{Row, Running, Shown};
+use super::since::LastPass;
 use super::tail::Entry;
 use super::view::Farm;
-use crate::model::{BuildState, PayloadId, ReportBody, Source, Text, Timestamp, Verdict};
+use crate::model::{BuildState, Change, PayloadId, ReportBody, Source, Text, Timestamp, Verdict};
 
 /// Writes the board at `now` as one document.
 ///
@@ -51,6 +55,7 @@ pub fn write_board(
             words: &farm.words,
         },
         now,
+        sentence: Overview::of(board, now).sentence,
         rows: board
             .rows(now)
             .into_iter()
@@ -127,12 +132,23 @@ fn row_document(row: Row, now: Timestamp) -> RowDocument {
         }),
         running: row.running.map(running_document),
         waiting: row.waiting,
+        recent: row.recent.into_iter().map(recent_document).collect(),
         slave: row.slave,
         slave_state: row.standing,
         last_seen: row.last_seen,
         silent: row.silent,
         paused_until: row.paused_until,
         missing_reports: row.missing_reports,
+    }
+}
+
+fn recent_document(recent: Recent) -> RecentDocument {
+    RecentDocument {
+        build: recent.number,
+        state: recent
+            .verdict
+            .map_or_else(|| state_word(recent.state), Verdict::word),
+        verdict: recent.verdict,
     }
 }
 
@@ -196,6 +212,7 @@ fn build_document<'a>(
             .iter()
             .map(|id| covered_document(board, *id))
             .collect(),
+        since_last_pass: since_last_pass_document(board, build),
         steps: build.steps.iter().map(step_document).collect(),
         ordered: order.issued,
         finish_by: order.finish_by,
@@ -216,8 +233,42 @@ fn build_document<'a>(
     }
 }
 
+fn since_last_pass_document<'a>(
+    board: &'a Board,
+    build: &'a BuildStatus,
+) -> Option<SinceLastPassDocument<'a>> {
+    let LastPass::Known(since) = board.since_last_pass(build) else {
+        return None;
+    };
+    Some(SinceLastPassDocument {
+        build: since.passed.order.number,
+        ended: since.passed.ending.as_ref().map(Ending::at),
+        sources: since
+            .moves
+            .iter()
+            .map(|moved| MoveDocument {
+                repository: moved.repository,
+                branch: moved.branch,
+                from: moved.from,
+                to: moved.to,
+                way: moved.way,
+            })
+            .collect(),
+        changes: since
+            .changes
+            .iter()
+            .map(|change| change_document(change.id(), Some(change.body())))
+            .collect(),
+        more_commits: since.more_commits,
+        incomplete: since.incomplete,
+    })
+}
+
 fn covered_document(board: &Board, id: PayloadId) -> CoveredDocument<'_> {
-    let change = board.change(&id);
+    change_document(id, board.change(&id))
+}
+
+fn change_document(id: PayloadId, change: Option<&Change>) -> CoveredDocument<'_> {
     let commits = change.map_or(&[][..], |change| &change.commits);
     CoveredDocument {
         change: id,

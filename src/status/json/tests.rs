@@ -44,6 +44,7 @@ fn a_board_is_one_document() {
         "words": "horse oxygen mixture chimney knock doctor butter hen"
       },
       "now": "2026-11-22T18:05:00.000Z",
+      "sentence": "foo has been failing for 3 min on its only builder.",
       "rows": [
         {
           "builder": "foo-maple",
@@ -81,6 +82,18 @@ fn a_board_is_one_document() {
             "since": "2026-11-22T18:03:24.000Z"
           },
           "waiting": 0,
+          "recent": [
+            {
+              "build": 1,
+              "state": "failed",
+              "verdict": "failed"
+            },
+            {
+              "build": 2,
+              "state": "running",
+              "verdict": null
+            }
+          ],
           "slave": "maple",
           "slave_state": "active",
           "last_seen": "2026-11-22T18:04:50.000Z",
@@ -172,6 +185,7 @@ fn a_build_is_one_document() {
           "more_commits": 0
         }
       ],
+      "since_last_pass": null,
       "steps": [
         {
           "name": "build-python",

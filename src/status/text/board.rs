@@ -4,8 +4,9 @@ use std::io;
 
 use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 
-use super::{Paint, RUNNING, Style, age, badge};
+use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
+use crate::status::overview::notes;
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
 use crate::status::view::Farm;
 
@@ -46,7 +47,10 @@ pub fn write_board(
         writeln!(out)?;
         writeln!(out, "{}", summary(&rows))?;
     }
-    write_notes(board, &rows, style, out)
+    for note in notes(board, &rows) {
+        writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
+    }
+    Ok(())
 }
 
 fn write_table(
@@ -76,14 +80,7 @@ fn write_table(
 }
 
 fn cells(row: &Row, now: Timestamp) -> [(String, Paint); 8] {
-    let (verdict, paint) = match row.shown() {
-        Shown::Verdict(verdict) => {
-            let (text, paint) = badge(verdict);
-            (text.to_owned(), paint)
-        }
-        Shown::Stale(verdict) => (format!("? stale, was {}", word(verdict)), Paint::Machine),
-        Shown::Unknown => ("? unknown".to_owned(), Paint::Faint),
-    };
+    let (verdict, paint) = shown_badge(row.shown());
     let plain = |text: String| (text, Paint::Plain);
     let last = row.last_word.as_ref();
     [
@@ -100,14 +97,6 @@ fn cells(row: &Row, now: Timestamp) -> [(String, Paint); 8] {
         slave(row, now),
         activity(row, now),
     ]
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    // Glyph and word are parted by the first space.
-    badge(verdict)
-        .0
-        .split_once(' ')
-        .map_or("", |(_, word)| word)
 }
 
 fn tested(row: &Row) -> String {
@@ -149,27 +138,32 @@ fn slave(row: &Row, now: Timestamp) -> (String, Paint) {
     let Some(slave) = &row.slave else {
         return ("?".to_owned(), Paint::Faint);
     };
-    let (mark, paint) = match row.standing {
-        SlaveStanding::Revoked => (Some("revoked".to_owned()), Paint::Bad),
-        SlaveStanding::Closed => (Some("has left".to_owned()), Paint::Machine),
-        SlaveStanding::Unlisted => (Some("not in the roster".to_owned()), Paint::Machine),
-        SlaveStanding::Paused => (Some("paused by the operator".to_owned()), Paint::Machine),
+    match slave_mark(row, now) {
+        Some((mark, paint)) => (format!("{slave}, {mark}"), paint),
+        None => (slave.to_string(), Paint::Plain),
+    }
+}
+
+/// What is to be said of the slave of a row, if anything.
+pub(in crate::status) fn slave_mark(row: &Row, now: Timestamp) -> Option<(String, Paint)> {
+    let machine = |mark: &str| Some((mark.to_owned(), Paint::Machine));
+    match row.standing {
+        SlaveStanding::Revoked => Some(("revoked".to_owned(), Paint::Bad)),
+        SlaveStanding::Closed => machine("has left"),
+        SlaveStanding::Unlisted => machine("not in the roster"),
+        SlaveStanding::Paused => machine("paused by the operator"),
         SlaveStanding::Active | SlaveStanding::Probation => match (row.paused_until, row.silent) {
             (Some(until), _) => {
                 let mark = format!("paused by its owner for {}", age(until.since(now)));
-                (Some(mark), Paint::Machine)
+                machine(&mark)
             }
-            (None, true) => (Some("silent".to_owned()), Paint::Machine),
+            (None, true) => machine("silent"),
             (None, false) if row.standing == SlaveStanding::Probation => {
-                (Some("on probation".to_owned()), Paint::Faint)
+                Some(("on probation".to_owned(), Paint::Faint))
             }
-            (None, false) => (None, Paint::Plain),
+            (None, false) => None,
         },
-    };
-    (
-        mark.map_or_else(|| slave.to_string(), |mark| format!("{slave}, {mark}")),
-        paint,
-    )
+    }
 }
 
 /// What runs; else what came of the newest build, if that says nothing about the code.
@@ -237,53 +231,6 @@ fn summary(rows: &[Row]) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     format!("{} of {} rows", parts.join(", "), rows.len())
-}
-
-fn write_notes(
-    board: &Board,
-    rows: &[Row],
-    style: Style,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
-    let mut notes = Vec::new();
-    let mut counted = Vec::new();
-    for row in rows {
-        if let Some(last) = &row.last_word
-            && last.disputed
-        {
-            notes.push(format!(
-                "{}/{}: the slave signed two verdicts that differ; the first is shown",
-                row.builder, last.number
-            ));
-        }
-        if let Some(slave) = &row.slave
-            && row.missing_reports > 0
-            && !counted.contains(&slave)
-        {
-            counted.push(slave);
-            notes.push(format!(
-                "reports of {slave} that are missing: {}",
-                row.missing_reports
-            ));
-        }
-    }
-    let counts = [
-        (
-            board.strays().count(),
-            "reports that answer no command given to their sender, and are no results",
-        ),
-        (
-            board.unproven().count(),
-            "messages that do not verify, and count for nothing",
-        ),
-    ];
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-        notes.push(format!("{what}: {count}"));
-    }
-    for note in notes {
-        writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Build, BuildState, Isolation, Outcome, ReportBody, Source, Timestamp};
 
+use super::since::{commits, since_last_pass};
 use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span};
 use crate::status::board::Board;
 use crate::status::build::{BuildStatus, Ending, StepStatus};
@@ -44,6 +45,9 @@ pub fn write_build(
         page.field("source", &describe(source))?;
     }
     covers(board, order, &mut page)?;
+    for (label, text) in since_last_pass(board, build, now) {
+        page.field(label, &text)?;
+    }
     for (number, step) in (1..).zip(&build.steps) {
         page.field("step", &describe_step(number, build, step, now, style))?;
         if let Some(outcome) = &step.outcome {
@@ -64,7 +68,10 @@ pub fn write_build(
             &format!("{} signed by {}", ending.report, ending.signer),
         )?;
     }
-    warnings(board, build, &mut page)
+    for warning in warnings(board, build) {
+        page.warning(&warning)?;
+    }
+    Ok(())
 }
 
 /// Labelled lines.
@@ -88,12 +95,8 @@ impl<W: io::Write> Page<'_, W> {
 
 fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     let Some(verdict) = build.verdict(now) else {
-        let text = match build.state {
-            BuildState::Running { .. } => RUNNING.0,
-            BuildState::Accepted => "… accepted",
-            BuildState::Ordered | BuildState::Done { .. } => "… ordered",
-        };
-        return style.paint(RUNNING.1, text);
+        let (text, paint) = state_badge(build.state);
+        return style.paint(paint, text);
     };
     let verdict = style.verdict(verdict);
     let Some(ending) = &build.ending else {
@@ -108,7 +111,17 @@ fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     format!("{verdict}{detail}, {ago} ago{took}")
 }
 
-fn detail(body: &ReportBody) -> String {
+/// Glyph and word of a build that is not over.
+pub(in crate::status) fn state_badge(state: BuildState) -> (&'static str, Paint) {
+    match state {
+        BuildState::Running { .. } => RUNNING,
+        BuildState::Accepted => ("… accepted", RUNNING.1),
+        BuildState::Ordered | BuildState::Done { .. } => ("… ordered", RUNNING.1),
+    }
+}
+
+/// What the report that ended a build adds to the verdict.
+pub(in crate::status) fn detail(body: &ReportBody) -> String {
     match body {
         ReportBody::Refused { code, detail } => format!(" {code}: {detail}"),
         ReportBody::Deferred { until } => format!(": put off until {until}"),
@@ -149,9 +162,8 @@ fn covers<W: io::Write>(board: &Board, order: &Build, page: &mut Page<'_, W>) ->
                 change.revision.short()
             ),
         )?;
-        for commit in &change.commits {
-            let (revision, subject) = (commit.revision.short(), &commit.subject);
-            page.field("", &format!("{revision} {subject} ({})", commit.author))?;
+        for commit in commits(change) {
+            page.field("", &commit)?;
         }
         if change.more > 0 {
             page.field("", &format!("and {} more commits", change.more))?;
@@ -168,17 +180,10 @@ fn describe_step(
     style: Style,
 ) -> String {
     let place = format!("{number}/{} {}", build.steps.len(), step.name);
-    let over = build.verdict(now).is_some();
+    let (text, paint) = step_badge(build, step, now);
     let Some(outcome) = &step.outcome else {
-        let (text, paint) = match (step.started, over) {
-            (Some(_), false) => RUNNING,
-            (Some(_), true) => ("? unknown", Paint::Machine),
-            (None, true) => NOT_RUN,
-            (None, false) => ("… waiting", Paint::Faint),
-        };
         return format!("{place}  {}", style.paint(paint, text));
     };
-    let (text, paint) = badge(outcome.verdict);
     let mut parts = vec![style.paint(paint, text), span(outcome.duration)];
     parts.extend(outcome.exit.map(|exit| format!("exit {exit}")));
     parts.extend(outcome.signal.map(|signal| format!("signal {signal}")));
@@ -195,6 +200,22 @@ fn describe_step(
             .map(|bytes| format!("memory {} MiB", bytes >> 20)),
     );
     format!("{place}  {}", parts.join(", "))
+}
+
+/// Glyph and word of a step.
+pub(in crate::status) fn step_badge(
+    build: &BuildStatus,
+    step: &StepStatus,
+    now: Timestamp,
+) -> (&'static str, Paint) {
+    let over = build.verdict(now).is_some();
+    match (&step.outcome, step.started, over) {
+        (Some(outcome), _, _) => badge(outcome.verdict),
+        (None, Some(_), false) => RUNNING,
+        (None, Some(_), true) => ("? unknown", Paint::Machine),
+        (None, None, true) => NOT_RUN,
+        (None, None, false) => ("… waiting", Paint::Faint),
+    }
 }
 
 fn describe_log(outcome: &Outcome) -> String {
@@ -241,7 +262,7 @@ fn times<W: io::Write>(build: &BuildStatus, page: &mut Page<'_, W>) -> io::Resul
 }
 
 /// How much later `to` is. Two machines' clocks may say that it is earlier.
-fn later(from: Timestamp, to: Timestamp) -> String {
+pub(in crate::status) fn later(from: Timestamp, to: Timestamp) -> String {
     if to < from {
         format!("{} before that, so the clocks differ", span(from.since(to)))
     } else {
@@ -249,7 +270,8 @@ fn later(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-fn isolation_word(isolation: Isolation) -> &'static str {
+/// The word for an isolation level.
+pub(in crate::status) fn isolation_word(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Plain => "plain",
         Isolation::Landlock => "landlock",
@@ -257,28 +279,29 @@ fn isolation_word(isolation: Isolation) -> &'static str {
     }
 }
 
-fn warnings<W: io::Write>(
-    board: &Board,
-    build: &BuildStatus,
-    page: &mut Page<'_, W>,
-) -> io::Result<()> {
+/// What is odd about a build, a line each.
+pub(in crate::status) fn warnings(board: &Board, build: &BuildStatus) -> Vec<String> {
+    let mut warnings = Vec::new();
     if let Some(cancel) = board.cancel_of(build) {
-        page.warning(&format!("the master cancelled it: {}", cancel.reason))?;
+        warnings.push(format!("the master cancelled it: {}", cancel.reason));
     }
     if build.disputed {
-        page.warning("the slave signed two verdicts that differ; the first is shown")?;
+        warnings.push("the slave signed two verdicts that differ; the first is shown".to_owned());
     }
     if !build.proven {
-        page.warning("ordered by a key that was stolen, and not answered: nobody can say that the master ordered it")?;
+        warnings.push(UNPROVEN.to_owned());
     }
     let namesakes = board.namesakes(&build.id()).count();
     if namesakes > 1 {
-        page.warning(&format!(
+        warnings.push(format!(
             "{namesakes} commands bear this name; the first of them is shown"
-        ))?;
+        ));
     }
-    Ok(())
+    warnings
 }
+
+const UNPROVEN: &str =
+    "ordered by a key that was stolen, and not answered: nobody can say that the master ordered it";
 
 #[cfg(test)]
 mod tests {
@@ -321,6 +344,7 @@ mod tests {
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     cpython main moved to aaaaaaaaaa
                      aaaaaaaaaa Remove frobnicate (Eve)
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
@@ -353,6 +377,7 @@ mod tests {
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     change 224ee6efdf25, no longer on record
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
@@ -384,6 +409,7 @@ mod tests {
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
           covers     change 224ee6efdf25, no longer on record
+          last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ? unknown
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
           step       2/2 test-project  - not run
@@ -404,6 +430,29 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("! the slave signed two verdicts"), "{shown}");
+    }
+
+    #[test]
+    fn what_changed_since_the_last_pass_is_shown() {
+        let sample = Sample::new();
+        let mut board = sample.board();
+        for (number, digit, verdict) in [(1, 'a', Verdict::Passed), (2, 'b', Verdict::Failed)] {
+            let order = sample.order("foo-maple", number, digit);
+            board.apply(sample.changed(number, digit));
+            board.apply(sample.ordered(number, &order));
+            for event in sample.run(&order, number * 10, verdict) {
+                board.apply(event);
+            }
+        }
+        let shown = written(&board, 2, at(300));
+        let part = "
+  last pass  foo-maple/1, 3 min ago
+             cpython main aaaaaaaaaa → bbbbbbbbbb
+             bbbbbbbbbb Remove frobnicate (Eve)
+             more changes may lie in between: they are no longer on record
+";
+        assert!(shown.contains(part), "{shown}");
+        assert!(!written(&board, 1, at(300)).contains("last pass"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod board;
 mod build;
 mod entry;
 mod log;
+pub(super) mod since;
 mod span;
 
 pub use board::write_board;
@@ -12,7 +13,11 @@ pub use entry::write_entry;
 pub use log::LogPrinter;
 pub use span::{age, span};
 
+pub(super) use board::slave_mark;
+pub(super) use build::{detail, isolation_word, later, state_badge, step_badge, warnings};
+
 use crate::model::Verdict;
+use crate::status::row::Shown;
 
 /// How text may look.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,7 +31,7 @@ pub enum Style {
 
 /// What a colour says; the word beside it says the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Paint {
+pub(super) enum Paint {
     Plain,
     Good,
     Warning,
@@ -62,12 +67,12 @@ impl Style {
     }
 }
 
-const RUNNING: (&str, Paint) = ("… running", Paint::Busy);
+pub(super) const RUNNING: (&str, Paint) = ("… running", Paint::Busy);
 const NOT_RUN: (&str, Paint) = ("- not run", Paint::Faint);
 
 /// Only `passed` is green, and only what is wrong with the code is red; what went wrong with the machine or the farm has a
 /// mark of its own.
-fn badge(verdict: Verdict) -> (&'static str, Paint) {
+pub(super) fn badge(verdict: Verdict) -> (&'static str, Paint) {
     match verdict {
         Verdict::Passed => ("✓ passed", Paint::Good),
         Verdict::Warned => ("~ warned", Paint::Warning),
@@ -78,5 +83,22 @@ fn badge(verdict: Verdict) -> (&'static str, Paint) {
         Verdict::TimedOut => ("! timed-out", Paint::Machine),
         Verdict::Errored => ("! errored", Paint::Machine),
         Verdict::Lost => ("! lost", Paint::Machine),
+    }
+}
+
+/// Glyph and words of a row. What is not known is never green.
+pub(super) fn shown_badge(shown: Shown) -> (String, Paint) {
+    match shown {
+        Shown::Verdict(verdict) => {
+            let (text, paint) = badge(verdict);
+            (text.to_owned(), paint)
+        }
+        Shown::Stale(verdict) => {
+            // Glyph and word are parted by the first space.
+            let (text, _) = badge(verdict);
+            let word = text.split_once(' ').map_or(text, |(_, word)| word);
+            (format!("? stale, was {word}"), Paint::Machine)
+        }
+        Shown::Unknown => ("? unknown".to_owned(), Paint::Faint),
     }
 }

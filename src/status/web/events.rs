@@ -15,10 +15,10 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::colours::Colours;
-use super::page::line_html;
+use super::page::{line_html, stage};
 use super::server::Site;
-use crate::model::{BuildId, BuildState, Timestamp, Verdict};
-use crate::status::{BuildStatus, LiveLog, LogLine};
+use crate::model::BuildId;
+use crate::status::{LiveLog, LogLine};
 
 /// How many events may wait for a reader.
 const WAITING: usize = 8;
@@ -37,29 +37,6 @@ pub(super) struct Seen {
     step: Option<u16>,
     offset: Option<u64>,
     line: Option<u64>,
-}
-
-/// What an overview is made of.
-pub(super) fn version(site: &Site) -> String {
-    site.live.changes().borrow().to_string()
-}
-
-/// How far a build has come, as far as its page shows it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Stage(String);
-
-impl Stage {
-    pub(super) fn of(build: &BuildStatus, now: Timestamp) -> Self {
-        let state = match build.state {
-            BuildState::Ordered => "ordered".to_owned(),
-            BuildState::Accepted => "accepted".to_owned(),
-            BuildState::Running { step, .. } => format!("running-{step}"),
-            BuildState::Done { .. } => "done".to_owned(),
-        };
-        let ended = build.steps.iter().filter(|step| step.outcome.is_some());
-        let verdict = build.verdict(now).map_or("open", Verdict::word);
-        Self(format!("{state}-{}-{verdict}", ended.count()))
-    }
 }
 
 pub(super) async fn overview(State(site): State<Arc<Site>>, Query(seen): Query<Seen>) -> Response {
@@ -118,7 +95,7 @@ async fn tell_changes(site: Arc<Site>, mut seen: String, events: mpsc::Sender<Ev
     let mut changes = site.live.changes();
     loop {
         changes.mark_unchanged();
-        let version = version(&site);
+        let version = site.live.version().to_string();
         if version != seen {
             seen = version;
             if events.send(changed()).await.is_err() {
@@ -137,14 +114,14 @@ async fn tell_changes(site: Arc<Site>, mut seen: String, events: mpsc::Sender<Ev
 async fn tell_build(site: Arc<Site>, id: BuildId, seen: Seen, events: mpsc::Sender<Event>) {
     let mut changes = site.live.changes();
     let mut log = open_log(&site, &id, &seen).await;
-    let mut stage = seen.seen;
+    let mut reached = seen.seen;
     let mut lines = Lines::default();
     loop {
         changes.mark_unchanged();
         let now = stage_of(&site, &id);
         // A reader that is behind is told when it has caught up.
-        if now.0 != stage && events.try_send(changed()).is_ok() {
-            stage = now.0;
+        if now != reached && events.try_send(changed()).is_ok() {
+            reached = now;
         }
         tokio::select! {
             fresh = next_lines(log.as_mut()) => {
@@ -159,13 +136,9 @@ async fn tell_build(site: Arc<Site>, id: BuildId, seen: Seen, events: mpsc::Send
     }
 }
 
-fn stage_of(site: &Site, id: &BuildId) -> Stage {
-    let now = (site.clock)();
-    site.live.board(|board, _| {
-        board
-            .build(id)
-            .map_or_else(|| Stage(String::new()), |build| Stage::of(build, now))
-    })
+fn stage_of(site: &Site, id: &BuildId) -> String {
+    let build = site.build(id);
+    build.map_or_else(String::new, |build| stage(&build, (site.clock)()))
 }
 
 async fn open_log(site: &Site, id: &BuildId, seen: &Seen) -> Option<LiveLog> {

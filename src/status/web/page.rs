@@ -1,35 +1,69 @@
-//! Stub.
-use super::colours::Colours;
-use crate::model::*;
-use crate::status::*;
-pub struct Scene<'a> {
-    pub farm: &'a Farm,
-    pub board: &'a Board,
-    pub bus: BusState,
-    pub now: Timestamp,
-}
-pub const STYLE: &str = "";
-pub const SCRIPT: &str = "";
-pub const FAVICON: &str = "";
+//! The pages.
+
+mod build;
+mod changes;
+mod frame;
+mod keys;
+mod log;
+mod overview;
+#[cfg(test)]
+mod tests;
+
+pub(super) use build::stage;
+pub use log::line_html;
+
+use askama::Template;
+
+use super::Scene;
+use crate::model::Keyring;
+use crate::status::build::BuildStatus;
+use crate::status::log_window::LogView;
+use frame::Frame;
+
+/// The overview, `/`.
+///
+/// # Errors
+///
+/// None but for a lack of memory.
 pub fn overview(scene: &Scene<'_>) -> Result<String, askama::Error> {
-    Ok(format!("{:?}", scene.board.rows(scene.now)))
+    overview::OverviewPage::new(scene).render()
 }
+
+/// One build, `/build/<builder>/<number>`.
+///
+/// # Errors
+///
+/// As [`overview`].
 pub fn build(
-    _scene: &Scene<'_>,
+    scene: &Scene<'_>,
     build: &BuildStatus,
     log: &LogView,
 ) -> Result<String, askama::Error> {
-    Ok(format!("{build:?} {log:?}"))
+    build::BuildPage::new(scene, build, log).render()
 }
-pub fn keys(_scene: &Scene<'_>, keyring: &Keyring) -> Result<String, askama::Error> {
-    Ok(format!("{keyring:?}"))
+
+/// Whom to trust, `/keys`.
+///
+/// # Errors
+///
+/// As [`overview`].
+pub fn keys(scene: &Scene<'_>, keyring: &Keyring) -> Result<String, askama::Error> {
+    keys::KeysPage::new(scene, keyring).render()
 }
-pub fn not_found(_scene: &Scene<'_>, what: &str) -> Result<String, askama::Error> {
-    Ok(what.to_owned())
+
+/// For an address at which there is nothing; `what` says in a sentence what was looked for.
+///
+/// # Errors
+///
+/// As [`overview`].
+pub fn not_found(scene: &Scene<'_>, what: &str) -> Result<String, askama::Error> {
+    let frame = Frame::new(scene, "Not found", "/index.json");
+    NotFoundPage { frame, what }.render()
 }
-pub fn line_html(colours: &mut Colours, line: &LogLine) -> String {
-    match &line.text {
-        LineText::Output(t) => colours.line(t),
-        LineText::Note(t) => t.clone(),
-    }
+
+#[derive(Template)]
+#[template(path = "not_found.html", config = "src/status/web/askama.toml")]
+struct NotFoundPage<'a> {
+    frame: Frame<'a>,
+    what: &'a str,
 }

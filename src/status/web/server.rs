@@ -13,9 +13,10 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::Scene;
 use super::answer::{self, HTML};
 use super::events;
-use super::page::{self, Scene};
+use super::page;
 use crate::model::{BuildId, Clock};
 use crate::status::{BuildStatus, Chosen, Live, LogView, Logs, Place, json, telling_step};
 
@@ -109,6 +110,7 @@ impl Site {
                 board,
                 bus,
                 now: (self.clock)(),
+                version: self.live.version(),
             })
         });
         match page {
@@ -258,15 +260,15 @@ async fn log_text(
 }
 
 async fn style(asked: HeaderMap) -> Response {
-    answer::asset("text/css; charset=utf-8", page::STYLE, &asked)
+    answer::asset("text/css; charset=utf-8", super::STYLE, &asked)
 }
 
 async fn script(asked: HeaderMap) -> Response {
-    answer::asset("text/javascript; charset=utf-8", page::SCRIPT, &asked)
+    answer::asset("text/javascript; charset=utf-8", super::SCRIPT, &asked)
 }
 
 async fn favicon(asked: HeaderMap) -> Response {
-    answer::asset("image/svg+xml", page::FAVICON, &asked)
+    answer::asset("image/svg+xml", super::ICON, &asked)
 }
 
 async fn no_such_page(State(site): State<Arc<Site>>, asked: Request) -> Response {

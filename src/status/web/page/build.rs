@@ -1,0 +1,329 @@
+//! One build.
+
+use askama::Template;
+
+use super::super::Scene;
+use super::changes::Changes;
+use super::frame::{Badge, Bytes, Frame, When, href};
+use super::log::{LogPart, may_grow};
+use super::overview::{Strips, strips};
+use crate::model::{BuildState, ReportBody, Timestamp, Verdict};
+use crate::status::build::{BuildStatus, StepStatus};
+use crate::status::log_window::LogView;
+use crate::status::recent::{Recent, recent};
+use crate::status::text::{
+    age, badge, detail, isolation_word, later, span, state_badge, step_badge, warnings,
+};
+
+#[derive(Template)]
+#[template(path = "build.html", config = "src/status/web/askama.toml")]
+pub(super) struct BuildPage<'a> {
+    frame: Frame<'a>,
+    id: String,
+    href: String,
+    number: u64,
+    builder: String,
+    verdict: Badge,
+    detail: String,
+    ended: Option<When>,
+    took: String,
+    live: Option<String>,
+    earlier: Option<u64>,
+    next: Option<u64>,
+    recent: Strips,
+    warnings: Vec<String>,
+    facts: Vec<Fact>,
+    sources: Vec<(String, String)>,
+    changes: Changes,
+    steps: Vec<Step>,
+    times: Vec<Moment>,
+    signed: Vec<Fact>,
+    log: LogPart,
+}
+
+struct Fact {
+    name: String,
+    value: String,
+}
+
+fn fact(name: impl Into<String>, value: impl ToString) -> Fact {
+    Fact {
+        name: name.into(),
+        value: value.to_string(),
+    }
+}
+
+struct Step {
+    number: usize,
+    name: String,
+    badge: Badge,
+    took: String,
+    exit: String,
+    tests: String,
+    spent: String,
+    /// How long its log is, if it has one.
+    log: Option<String>,
+    script: Option<String>,
+    shown: bool,
+}
+
+struct Moment {
+    name: &'static str,
+    when: When,
+    remark: String,
+}
+
+impl<'a> BuildPage<'a> {
+    pub(super) fn new(scene: &Scene<'a>, build: &'a BuildStatus, log: &LogView) -> Self {
+        let (board, now) = (scene.board, scene.now);
+        let (id, order) = (build.id(), &build.order);
+        let href = href(&id);
+        let ending = build.ending.as_ref();
+        let verdict = match build.verdict(now) {
+            Some(verdict) => badge(verdict),
+            None => state_badge(build.state),
+        };
+        let place = |build: &BuildStatus| (build.order.number, build.sequence);
+        let others: Vec<_> = board.builds_of(&order.builder).collect();
+        let earlier = others
+            .iter()
+            .rev()
+            .find(|other| place(other) < place(build));
+        let next = others.iter().find(|other| place(other) > place(build));
+        let part = LogPart::new(build, log);
+        Self {
+            frame: Frame::new(scene, &id.to_string(), &format!("{href}.json")),
+            live: live(build, log, &href, now),
+            id: id.to_string(),
+            number: order.number,
+            builder: order.builder.to_string(),
+            verdict: verdict.into(),
+            detail: ending.map_or_else(
+                || silence(build, now),
+                |ending| {
+                    detail(&ending.body)
+                        .trim_start_matches(':')
+                        .trim()
+                        .to_owned()
+                },
+            ),
+            ended: ending.map(|ending| When::new(ending.at(), now)),
+            took: ending
+                .zip(build.started())
+                .map_or_else(String::new, |(ending, started)| {
+                    span(ending.issued.since(started))
+                }),
+            earlier: earlier.map(|other| other.order.number),
+            next: next.map(|other| other.order.number),
+            recent: around(&others, build, now),
+            warnings: warnings(board, build),
+            facts: facts(build),
+            sources: order
+                .sources
+                .iter()
+                .map(|source| {
+                    let place = format!("{} {}", source.repository, source.branch);
+                    (place, source.revision.to_string())
+                })
+                .collect(),
+            changes: Changes::new(board, build, now),
+            steps: (1..)
+                .zip(&build.steps)
+                .map(|(number, step)| step_line(number, step, build, &part, now))
+                .collect(),
+            times: times(build, now),
+            signed: signed(build),
+            log: part,
+            href,
+        }
+    }
+}
+
+/// Where the script listens for what is new; nowhere if nothing more is to come.
+fn live(build: &BuildStatus, log: &LogView, href: &str, now: Timestamp) -> Option<String> {
+    let over = build.verdict(now).is_some();
+    let seen = stage(build, now);
+    match log {
+        LogView::Window(window) if may_grow(build, window) => Some(format!(
+            "{href}/live?seen={seen}&step={}&offset={}&line={}",
+            u32::from(window.step) + 1,
+            window.to,
+            window.next_line
+        )),
+        // An earlier part of the log does not grow, but the build goes on.
+        LogView::Window(_) | LogView::Nothing | LogView::Unreadable(_) => {
+            (!over).then(|| format!("{href}/live?seen={seen}"))
+        }
+    }
+}
+
+/// How far a build has come, as far as its page shows it, in a word that can stand in an address.
+pub(in crate::status::web) fn stage(build: &BuildStatus, now: Timestamp) -> String {
+    let state = match build.state {
+        BuildState::Ordered => "ordered".to_owned(),
+        BuildState::Accepted => "accepted".to_owned(),
+        BuildState::Running { step, .. } => format!("running-{step}"),
+        BuildState::Done { .. } => "done".to_owned(),
+    };
+    let ended = build.steps.iter().filter(|step| step.outcome.is_some());
+    let verdict = build.verdict(now).map_or("open", Verdict::word);
+    format!("{state}-{}-{verdict}", ended.count())
+}
+
+fn silence(build: &BuildStatus, now: Timestamp) -> String {
+    if build.verdict(now).is_none() {
+        return String::new();
+    }
+    let overdue = age(now.since(build.order.finish_by));
+    format!("no word from the slave, and it was to be over {overdue} ago")
+}
+
+/// The builds of the same builder around this one.
+fn around(others: &[&BuildStatus], build: &BuildStatus, now: Timestamp) -> Strips {
+    let after = others
+        .iter()
+        .position(|other| other.command == build.command)
+        .map_or(others.len(), |at| others.len().min(at + 8));
+    let around: Vec<Recent> = recent(&others[..after], now);
+    strips(&around)
+}
+
+fn facts(build: &BuildStatus) -> Vec<Fact> {
+    let order = &build.order;
+    let mut facts = vec![
+        fact("Project", &order.project),
+        fact("Slave", &order.slave),
+        fact("Why", &order.reason),
+    ];
+    facts.extend(order.requester.as_ref().map(|who| fact("Asked by", who)));
+    facts.extend(order.retry_of.map(|number| {
+        let value = format!("{}/{number}, attempt {}", order.builder, order.attempt);
+        fact("Repeats", value)
+    }));
+    facts.extend(
+        order
+            .experiment
+            .is_some()
+            .then(|| fact("Part of", "an answer about older code")),
+    );
+    if let Some(ReportBody::Finished { isolation, .. }) =
+        build.ending.as_ref().map(|ending| &ending.body)
+    {
+        facts.push(fact("Isolation", isolation_word(*isolation)));
+    }
+    facts
+}
+
+fn step_line(
+    number: usize,
+    step: &StepStatus,
+    build: &BuildStatus,
+    log: &LogPart,
+    now: Timestamp,
+) -> Step {
+    let outcome = step.outcome.as_ref();
+    let spent = outcome.map_or_else(Vec::new, |outcome| {
+        let cpu = outcome.cpu.map(|cpu| format!("{} CPU", span(cpu)));
+        let memory = outcome.peak_memory.map(|bytes| Bytes(bytes).to_string());
+        cpu.into_iter().chain(memory).collect()
+    });
+    let shown = log
+        .step
+        .as_ref()
+        .is_some_and(|(shown, _)| usize::try_from(*shown).is_ok_and(|shown| shown == number));
+    let running = step.started.is_some() && outcome.is_none();
+    Step {
+        number,
+        name: step.name.to_string(),
+        badge: step_badge(build, step, now).into(),
+        took: match (outcome, step.started) {
+            (Some(outcome), _) => span(outcome.duration),
+            (None, Some(started)) if matches!(build.state, BuildState::Running { .. }) => {
+                format!("{} so far", age(now.since(started)))
+            }
+            (None, _) => String::new(),
+        },
+        exit: match outcome.map(|outcome| (outcome.exit, outcome.signal)) {
+            Some((Some(exit), _)) => exit.to_string(),
+            Some((None, Some(signal))) => format!("signal {signal}"),
+            Some((None, None)) | None => String::new(),
+        },
+        tests: outcome
+            .and_then(|outcome| outcome.tests)
+            .map_or_else(String::new, |tests| {
+                format!(
+                    "{} passed, {} failed, {} skipped",
+                    tests.passed, tests.failed, tests.skipped
+                )
+            }),
+        spent: spent.join(", "),
+        log: match outcome {
+            Some(outcome) if outcome.log_cut > 0 => Some(format!(
+                "{}, {} more cut off",
+                Bytes(outcome.log_bytes),
+                Bytes(outcome.log_cut)
+            )),
+            Some(outcome) => Some(Bytes(outcome.log_bytes).to_string()),
+            None => running.then(|| "so far".to_owned()),
+        },
+        script: step.script.map(|script| script.to_string()),
+        shown,
+    }
+}
+
+fn times(build: &BuildStatus, now: Timestamp) -> Vec<Moment> {
+    let issued = build.order.issued;
+    let moment = |name, at, remark| Moment {
+        name,
+        when: When::new(at, now),
+        remark,
+    };
+    let mut times = vec![moment("Ordered", issued, String::new())];
+    if let Some(received) = build.received {
+        times.push(moment("Received", received, later(issued, received)));
+        if let Some(started) = build.started() {
+            times.push(moment("Started", started, later(received, started)));
+        }
+    }
+    match &build.ending {
+        Some(ending) => {
+            times.push(moment("Ended", ending.issued, String::new()));
+            let stored = later(ending.issued, ending.stored);
+            times.push(moment("Stored", ending.stored, stored));
+        }
+        None => times.push(moment("Lost after", build.order.finish_by, String::new())),
+    }
+    times
+}
+
+fn signed(build: &BuildStatus) -> Vec<Fact> {
+    let mut signed = vec![
+        fact("Command", build.command),
+        fact("signed by the master's", build.signer),
+    ];
+    let Some(ending) = &build.ending else {
+        return signed;
+    };
+    signed.push(fact("Report", ending.report));
+    signed.push(fact("signed by the slave's", ending.signer));
+    if let ReportBody::Finished { log, .. } = &ending.body {
+        signed.push(fact("Logs", log));
+    }
+    let logs = (1..).zip(&build.steps);
+    signed.extend(logs.filter_map(|(number, step)| {
+        let outcome = step.outcome.as_ref()?;
+        Some(fact(format!("Log of step {number}"), outcome.log))
+    }));
+    signed
+}
+
+impl BuildPage<'_> {
+    /// The page of another build of the same builder.
+    fn other(&self, number: &u64) -> String {
+        format!("/build/{}/{number}", self.builder)
+    }
+
+    fn is_this(&self, number: &u64) -> bool {
+        *number == self.number
+    }
+}
