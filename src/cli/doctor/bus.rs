@@ -1,6 +1,7 @@
 //! One login's visit to the bus: it asks, and leaves nothing there.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::LIMIT;
 use super::clock::Sample;
@@ -64,7 +65,7 @@ impl Who<'_> {
                 ..usual
             },
             Self::Master { config, .. } => Silence {
-                odd: (config.head_period * 3).max(LIMIT),
+                odd: (config.head_period * 3).max(Duration::from_secs(60)),
                 ..usual
             },
             Self::Viewer => usual,

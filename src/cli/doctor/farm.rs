@@ -109,15 +109,24 @@ pub(super) fn judge_streams(streams: &[(Stream, Seen)]) -> Judgement {
     let mut messages = 0;
     let mut described = 0;
     let mut differing = Vec::new();
+    let mut strange = false;
     for (stream, seen) in streams {
         if let Seen::Described(state) = seen {
             messages += state.messages;
             described += 1;
+            strange |= state.differences.contains(&"subjects");
             if !state.differences.is_empty() {
                 let names = state.differences.join(", ");
                 differing.push(format!("{} ({names})", stream.name()));
             }
         }
+    }
+    if strange {
+        return Judgement::fail(
+            "the streams there are those of another farm",
+            "a master started so would take them away from that farm",
+            "correct bus or farm in master.toml: each farm has a bus of its own",
+        );
     }
     if !differing.is_empty() {
         return Judgement::warn(

@@ -130,6 +130,13 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
         findings.push(late(Check::Keys));
         return (None, None);
     };
+    // With another farm's id, what lies on the bus would look like damage.
+    let master = match &keyring {
+        Some(finding) if finding.judgement.state() == State::Fail => {
+            master.map(|(found, _)| (found, None))
+        }
+        Some(_) | None => master,
+    };
     findings.extend(keyring);
     let mut usable = |looked: Option<(Vec<Finding>, Option<Keys>)>| {
         let (found, keys) = looked?;
@@ -171,7 +178,7 @@ async fn visits(
         slave::application(&read.config, keys.public, keys.nkey.clone()).to_string()
     });
     let mut unable = |part| {
-        let no_login = Judgement::skip("not tried, for want of a key to log in with");
+        let no_login = Judgement::skip("not tried before what is wrong with its keys is mended");
         findings.push(no_login.of(Check::Bus, part));
         findings.extend(skipped(part));
     };

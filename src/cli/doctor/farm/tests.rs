@@ -76,6 +76,7 @@ fn streams_are_in_order_if_all_are_there_and_none_differs() {
             State::Warn,
             "LOGS (max_age, storage)",
         ),
+        (described(3, vec!["subjects"]), State::Fail, "another farm"),
     ];
     for (seen, state, found) in cases {
         let streams = [(Stream::Head, described(2, vec![])), (Stream::Logs, seen)];
