@@ -74,6 +74,13 @@ impl FarmFile {
         files::state_folder().map(|folder| folder.join("farm/farm.toml"))
     }
 
+    /// Whether a file belongs to that farm.
+    pub(super) fn is_of_up(file: &Path) -> bool {
+        let of_up = Self::of_up();
+        let folder = of_up.as_deref().and_then(Path::parent);
+        folder.is_some_and(|folder| file.starts_with(folder))
+    }
+
     pub(super) fn parse(text: &str, _folder: &Path) -> Result<Self, FileFault> {
         toml::from_str(text).map_err(|error| FileFault::toml(text, &error))
     }

@@ -38,6 +38,12 @@ async fn a_healthy_farm_is_all_ok_and_nothing_is_changed_by_looking() {
     .await;
     said.is_well();
     assert_eq!(said.document["schema"], "pybots.doctor.v1");
+    let said_of_clock = said
+        .findings()
+        .iter()
+        .find(|finding| finding["id"] == "clock");
+    let clock = said_of_clock.unwrap()["found"].as_str().unwrap();
+    assert!(clock.contains("the bus, give or take"), "asked: {clock}");
     let ids: Vec<&str> = said
         .findings()
         .iter()
@@ -238,22 +244,15 @@ async fn each_fault_at_the_bus_is_found_with_a_fix() {
     let good = fs::read_to_string(&slave).unwrap();
     only_slave().is_well();
 
-    let port = format!(":{}", farm.port);
-    for (to, found, fix) in [
-        (
-            ":1",
-            "nobody listens there",
-            "start the farm's nats-server there; or correct bus in",
-        ),
-        ("", "nobody knows the name", "correct bus in"),
+    let here = format!("127.0.0.1:{}", farm.port);
+    // Too long for a name, so that nobody need be asked for it.
+    let nameless = format!("{}:4222", "a".repeat(64));
+    let start = "start the farm's nats-server there; or correct bus in";
+    for (elsewhere, found, fix) in [
+        ("127.0.0.1:1", "nobody listens there", start),
+        (&*nameless, "nobody knows the name", "correct bus in"),
     ] {
-        let address = format!("127.0.0.1{port}");
-        let other = if to.is_empty() {
-            "no-such-host.invalid:4222".to_owned()
-        } else {
-            format!("127.0.0.1{to}")
-        };
-        farm.edit("slave/slave.toml", &address, &other);
+        farm.edit("slave/slave.toml", &here, elsewhere);
         only_slave().is_ill("bus", "fail", found, fix, &[]);
         fs::write(&slave, &good).unwrap();
     }
@@ -317,6 +316,25 @@ async fn each_fault_at_the_bus_is_found_with_a_fix() {
     only_slave().is_ill("head", "warn", "the master spoke 2 h ago", running, &[]);
     farm.speak(Duration::from_secs(25 * 3600)).await;
     only_slave().is_ill("head", "fail", "25 h ago, more than 24 h", running, &[]);
+
+    farm.speak(Duration::ZERO).await;
+    let other = farm.text("other");
+    succeed(&["keys", "init", "other-farm", "--dir", &other]);
+    farm.edit(
+        "master/master.toml",
+        "../keys/signing.key",
+        "../other/signing.key",
+    );
+    let (found, fix) = (
+        "is not in the farm's keyring",
+        "correct signing-key or keyring",
+    );
+    farm.doctor().is_ill("signing-key", "fail", found, fix, &[]);
+    farm.edit(
+        "master/master.toml",
+        "../other/signing.key",
+        "../keys/signing.key",
+    );
 
     farm.server.kill();
     farm.doctor()

@@ -7,7 +7,7 @@ use super::LIMIT;
 use super::clock::Sample;
 use super::farm::{
     Own, Seen, Silence, judge_bad_head, judge_head, judge_keyring, judge_line, judge_no_keyring,
-    judge_roster, judge_signing_key, judge_streams,
+    judge_roster, judge_signing_key, judge_streams, window_of,
 };
 use super::finding::{Check, Finding, Judgement, Part};
 use crate::bus::{Bus, BusAddress, BusError, BusTrouble, Login, Patience, Stream, TimeSource};
@@ -119,7 +119,7 @@ pub(super) async fn visit(visit: Visit<'_>, clock: Clock) -> (Vec<Finding>, Vec<
                 address,
                 file: &shown,
                 name: &name,
-                start: if FarmFile::of_up().as_ref() == Some(&file) {
+                start: if FarmFile::is_of_up(&file) {
                     "start the farm: pybots up"
                 } else {
                     "start the farm's nats-server there"
@@ -271,7 +271,7 @@ async fn believed(
     let part = who.part();
     let keyring = reader.keyring();
     let window = match who {
-        Who::Master { key, .. } => keyring.signing_keys.iter().find(|window| window.key == key),
+        Who::Master { key, .. } => window_of(keyring, key),
         Who::Slave { .. } | Who::Viewer => keyring
             .signing_keys
             .iter()

@@ -29,7 +29,7 @@ pub(super) fn judge(samples: &[Sample]) -> Judgement {
         Sample::Stored { .. } => (1, Duration::ZERO),
     });
     match best {
-        None => Judgement::skip("no answer of the bus bore its time"),
+        None => Judgement::skip("not compared: no bus told its time"),
         Some(Sample::Asked {
             sent,
             server,

@@ -50,6 +50,12 @@ pub(super) fn judge_no_keyring(sentence: &str, part: Part) -> Judgement {
     }
 }
 
+/// When a key may sign, by the keyring.
+pub(super) fn window_of(keyring: &Keyring, key: PublicKey) -> Option<&SigningKeyWindow> {
+    let mut windows = keyring.signing_keys.iter();
+    windows.find(|window| window.key == key)
+}
+
 /// The key that the master signs with; none if there is no such key in the keyring.
 pub(super) fn judge_signing_key(window: Option<&SigningKeyWindow>, now: Timestamp) -> Judgement {
     let effect = "nothing that the master signs is believed, so slaves start nothing";

@@ -243,6 +243,16 @@ pub(super) struct Examination {
 impl Examination {
     pub(super) fn new(mut all: Vec<Finding>) -> Self {
         all.sort_by(|a, b| (a.check, &a.about).cmp(&(b.check, &b.about)));
+        // What was found in one way needs no word that it was not looked at in another.
+        let looked_at: BTreeSet<(Check, Part)> = all
+            .iter()
+            .filter(|finding| finding.judgement.state() != State::Skip)
+            .flat_map(|finding| finding.about.iter().map(|part| (finding.check, *part)))
+            .collect();
+        all.retain(|finding| {
+            let known = |part: &Part| looked_at.contains(&(finding.check, *part));
+            finding.judgement.state() != State::Skip || !finding.about.iter().any(known)
+        });
         let mut findings: Vec<Finding> = Vec::new();
         for finding in all {
             let same = findings
@@ -290,6 +300,7 @@ mod tests {
             Judgement::ok("reached").of(Check::Bus, Part::Viewer),
             Judgement::fail("refused", "nothing works", "ask").of(Check::Bus, Part::Master),
             Judgement::ok("reached").of(Check::Bus, Part::Slave),
+            Judgement::skip("not tried").of(Check::Bus, Part::Slave),
         ]);
         let said: Vec<_> = examination
             .findings()

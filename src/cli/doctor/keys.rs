@@ -206,7 +206,7 @@ fn offline_keys(folder: &Path, depth: u32) -> Vec<PathBuf> {
 
 fn judge_offline(path: &Path) -> Judgement {
     let drawer = if path.ends_with("successor.key") {
-        "to another stick, kept elsewhere, in two copies"
+        "to another stick, kept elsewhere, and make a copy of that"
     } else {
         "to a stick in a drawer"
     };

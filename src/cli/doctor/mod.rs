@@ -23,8 +23,11 @@ use self::keys::Keys;
 use self::patient::{Named, Patient};
 use self::tools::Host;
 use super::exit::{Exit, Failure};
+use super::farm_file::FarmFile;
 use super::{clock as system, files, slave, status};
 use crate::bus::Login;
+use crate::master::MasterConfig;
+use crate::model::FarmId;
 use crate::trust::Reader;
 
 /// Longest that one look may take.
@@ -120,24 +123,18 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
             .slave
             .as_ref()
             .map(|read| keys::of_slave(&read.config));
-        let master = shared
-            .master
-            .as_ref()
-            .map(|read| keys::of_master(&read.config));
-        (slave, master, own_keyring(&shared))
+        let master = shared.master.as_ref().map(|read| {
+            let (mut found, keys) = keys::of_master(&read.config);
+            let sound = own_keyring(&read.config, keys.as_ref(), &mut found);
+            // With another farm's id, what lies on the bus would look like damage.
+            (found, sound.and(keys))
+        });
+        (slave, master)
     });
-    let Some((slave, master, keyring)) = look.await else {
+    let Some((slave, master)) = look.await else {
         findings.push(late(Check::Keys));
         return (None, None);
     };
-    // With another farm's id, what lies on the bus would look like damage.
-    let master = match &keyring {
-        Some(finding) if finding.judgement.state() == State::Fail => {
-            master.map(|(found, _)| (found, None))
-        }
-        Some(_) | None => master,
-    };
-    findings.extend(keyring);
     let mut usable = |looked: Option<(Vec<Finding>, Option<Keys>)>| {
         let (found, keys) = looked?;
         findings.extend(found);
@@ -146,24 +143,38 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
     (usable(slave), usable(master))
 }
 
-/// Whether the farm id in `master.toml` is that of the master's keyring.
-fn own_keyring(patient: &Patient) -> Option<Finding> {
-    let config = &patient.master.as_ref()?.config;
+/// Whether the farm id in `master.toml` is that of the master's keyring, and its signing key in force; if so, the farm.
+fn own_keyring(
+    config: &MasterConfig,
+    keys: Option<&Keys>,
+    findings: &mut Vec<Finding>,
+) -> Option<FarmId> {
     let read = files::read(&config.keyring)
         .map_err(|failure| failure.sentence())
         .and_then(|bytes| {
             Reader::new(config.farm, &bytes)
                 .map_err(|error| format!("{}: {error}", config.keyring.display()))
         });
-    let judgement = match read {
-        Ok(reader) => farm::judge_keyring(reader.keyring(), &config.farm),
-        Err(sentence) => Judgement::fail(
-            sentence,
-            "the master does not start",
-            "correct farm or keyring in master.toml; the id of a keyring says pybots keys show",
-        ),
+    let reader = match read {
+        Ok(reader) => reader,
+        Err(sentence) => {
+            let judgement = Judgement::fail(
+                sentence,
+                "the master does not start",
+                "correct farm or keyring in master.toml; the id of a keyring says pybots keys show",
+            );
+            findings.push(judgement.of(Check::FarmId, Part::Master));
+            return None;
+        }
     };
-    Some(judgement.of(Check::FarmId, Part::Master))
+    let keyring = reader.keyring();
+    findings.push(farm::judge_keyring(keyring, &config.farm).of(Check::FarmId, Part::Master));
+    if let Some(keys) = keys {
+        let window = farm::window_of(keyring, keys.public);
+        let judgement = farm::judge_signing_key(window, system::now());
+        findings.push(judgement.of(Check::SigningKey, Part::Master));
+    }
+    Some(config.farm)
 }
 
 /// Visits the bus with each login, all at once.
@@ -178,7 +189,8 @@ async fn visits(
         slave::application(&read.config, keys.public, keys.nkey.clone()).to_string()
     });
     let mut unable = |part| {
-        let no_login = Judgement::skip("not tried before what is wrong with its keys is mended");
+        let no_login =
+            Judgement::skip("not tried before what is wrong with its keys or keyring is mended");
         findings.push(no_login.of(Check::Bus, part));
         findings.extend(skipped(part));
     };
@@ -256,9 +268,12 @@ fn disks(patient: &Patient) -> Vec<Finding> {
 
 /// Whether this machine runs the bus, as far as its files say.
 fn host(patient: &Patient) -> Host {
-    let here = patient
-        .master
-        .as_ref()
-        .is_some_and(|read| read.config.bus.is_loopback());
-    if here { Host::Runs } else { Host::RunsNot }
+    let master = patient.master.as_ref();
+    let leads = master.is_some_and(|read| read.config.bus.is_loopback());
+    let farm = patient.farm.as_ref();
+    if leads || farm.is_some_and(|read| FarmFile::is_of_up(&read.path)) {
+        Host::Runs
+    } else {
+        Host::RunsNot
+    }
 }

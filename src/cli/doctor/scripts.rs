@@ -85,13 +85,13 @@ fn judge_shared(path: &Path, mode: u32, group: Option<&str>) -> Judgement {
     };
     Judgement::fail(
         format!("{} is writable by {by} (mode {mode:04o})", path.display()),
-        format!("{who} can run code as you; the slave does not start so"),
+        format!("{who} can run code as you; the slave refuses to start"),
         format!("chmod go-w {}", quoted(path)),
     )
 }
 
 fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgement {
-    let refused = format!("the slave does not start so, and a running one refuses {place}");
+    let refused = format!("the slave refuses to start, and one that runs refuses {place}");
     match fault {
         ScriptFault::Writable { path, mode } => judge_shared(path, *mode, group),
         ScriptFault::Owner { path, owner } => Judgement::fail(
