@@ -40,7 +40,7 @@ pub(super) fn judge(samples: &[Sample]) -> Judgement {
             judge_offset(*server, ours, half)
         }
         Some(Sample::Stored { server, received }) if server <= received => Judgement::ok(
-            "not behind the newest message; a viewer cannot ask for the bus's time itself",
+            "not behind the newest message; this login cannot ask the bus for its time",
         ),
         Some(Sample::Stored { server, received }) => {
             judge_offset(*server, *received, Duration::ZERO)
