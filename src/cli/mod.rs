@@ -2,6 +2,7 @@
 
 mod build;
 mod clock;
+mod doctor;
 mod exit;
 mod farm_file;
 mod files;
@@ -45,6 +46,8 @@ enum Command {
     Up(up::Arguments),
     /// See how things stand: the board, or the reports as they come.
     Status(status::Arguments),
+    /// Look for what is wrong on this machine, and say what to do about it. Changes nothing.
+    Doctor(doctor::Arguments),
     /// Look at one build: its steps, its log.
     #[command(subcommand)]
     Build(build::Command),
@@ -86,6 +89,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map_err(Failure::error),
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => keys::run(command),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Up(command) => on_runtime(up::run(command)),
         Command::Status(command) => {
             if command.is_service() {

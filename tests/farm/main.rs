@@ -10,6 +10,7 @@
 mod bad_input;
 mod check_ins;
 mod crashes;
+mod doctor;
 mod execution;
 mod forgeries;
 mod harness;

@@ -2,7 +2,7 @@
 
 mod farm;
 mod processes;
-mod server;
+pub(super) mod server;
 mod trunk;
 
 use std::fs::{self, File};
