@@ -1,8 +1,8 @@
 //! One build, as its command and its slave's reports tell it.
 
 use crate::model::{
-    Build, BuildId, BuildState, CommandId, Digest, KeyId, Outcome, PayloadId, Report, ReportBody,
-    Text, Timestamp, Verdict,
+    Build, BuildId, BuildState, CommandId, Digest, KeyId, LogChunk, Outcome, PayloadId, Report,
+    ReportBody, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, Verified};
 
@@ -143,6 +143,16 @@ impl BuildStatus {
             && said.slave == self.order.slave
             && said.builder == self.order.builder
             && said.number == self.order.number
+    }
+
+    /// Whether `chunk` is a piece of this build's own log.
+    pub(super) fn has_printed(&self, chunk: &Verified<LogChunk>) -> bool {
+        let said = chunk.body();
+        said.command == self.command
+            && said.slave == self.order.slave
+            && said.builder == self.order.builder
+            && chunk.signer() == self.order.report_key
+            && usize::from(said.step) < self.steps.len()
     }
 
     /// Folds all that was reported of this command, in the order of the stream.

@@ -6,6 +6,7 @@
 
 mod board;
 mod build;
+mod export;
 mod follow;
 pub mod json;
 mod log;
@@ -16,13 +17,16 @@ mod sample;
 mod tail;
 mod terminal;
 pub mod text;
+mod verify;
 mod view;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
+pub use export::{ExportError, LogPart};
 pub use follow::{LogFollower, Tail, TailNext};
 pub use log::{LogAssembly, LogPiece};
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
 pub use tail::{Entry, Unproven, open_report};
 pub use terminal::{MARK, Sanitizer, write_log_safely};
+pub use verify::{Digested, Finding, Part, StepLog, Verification, verify, verify_file};
 pub use view::{Farm, ViewError, Viewer};

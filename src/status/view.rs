@@ -1,5 +1,7 @@
 //! A viewer at the bus: reads the streams, verifies for itself, and hands on.
 
+use bytes::Bytes;
+
 use crate::bus::{Bus, BusError, Delivery, Stream};
 use crate::model::{Change, Command, FarmId, FarmName, LogChunk, Position, Presence};
 use crate::trust::{KeyringError, Reader, Verified, words};
@@ -40,6 +42,8 @@ pub enum ViewError {
 pub struct Viewer {
     bus: Bus,
     reader: Reader,
+    /// Keyring 0.0 as it travels.
+    pub(super) first_keyring: Bytes,
     next_roster: u64,
     /// How often the roster may yet be read again because of a key that is not known.
     reloads: u32,
@@ -61,16 +65,20 @@ impl Viewer {
     pub async fn new(bus: Bus, farm: FarmId) -> Result<Self, ViewError> {
         let subject = bus.subjects().keyring(Position::default());
         // Whoever can make the broker store junk behind the keyring does not hide it: the first that verifies counts.
-        let mut reader = Err(ViewError::NoKeyring(farm));
+        let mut found = Err(ViewError::NoKeyring(farm));
         for delivery in bus.read_all(Stream::Keyring, &subject, 0).await? {
-            reader = Reader::new(farm, &delivery.bytes).map_err(ViewError::Keyring);
-            if reader.is_ok() {
+            found = Reader::new(farm, &delivery.bytes)
+                .map(|reader| (reader, delivery.bytes))
+                .map_err(ViewError::Keyring);
+            if found.is_ok() {
                 break;
             }
         }
+        let (reader, first_keyring) = found?;
         let mut viewer = Self {
             bus,
-            reader: reader?,
+            reader,
+            first_keyring,
             next_roster: 0,
             reloads: MAX_RELOADS,
             entries: 0,
@@ -267,14 +275,7 @@ pub(super) fn open_chunk(
     delivery: &Delivery,
 ) -> Result<LogChunk, Unproven> {
     let chunk = open::<LogChunk>(reader, Stream::Logs, delivery)?;
-    let said = chunk.body();
-    let order = &build.order;
-    let meant = said.command == build.command
-        && said.slave == order.slave
-        && said.builder == order.builder
-        && chunk.signer() == order.report_key
-        && usize::from(said.step) < build.steps.len();
-    if meant {
+    if build.has_printed(&chunk) {
         Ok(chunk.into_body())
     } else {
         let error = &AnotherBuildsLog;
