@@ -122,6 +122,21 @@ impl BuildStatus {
         self.steps.iter().find_map(|step| step.started)
     }
 
+    /// The steps, from 0, that did not go well at `now`: neither passed, warned nor skipped, or begun and never ended.
+    #[must_use]
+    pub fn steps_not_well(&self, now: Timestamp) -> Vec<u16> {
+        let over = self.verdict(now).is_some();
+        let not_well = |step: &StepStatus| match &step.outcome {
+            Some(outcome) => !outcome.verdict.is_well(),
+            None => over && step.started.is_some(),
+        };
+        (0..)
+            .zip(&self.steps)
+            .filter(|(_, step)| not_well(step))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// The stable code of the rule that failed, if it was refused.
     #[must_use]
     pub fn refusal_code(&self) -> Option<&Text> {

@@ -294,21 +294,20 @@ fn roster(
         found.unnecessary(Part::Roster(place), "one roster is needed");
     }
     let part = Part::Roster(1);
-    let Some(roster) = found.open::<Roster>(reader, part, bytes) else {
-        return false;
-    };
     if let Err(error) = reader.learn_roster(bytes) {
         found.fault(error.code(), part, chain(&error));
         return false;
     }
-    let gives_key = gives_key(roster.body(), build);
+    found.roster = reader.verified_roster().cloned();
+    let gives_key = reader
+        .roster()
+        .is_some_and(|roster| gives_key(roster, build));
     if !gives_key {
         let (slave, key) = (&build.order.slave, build.order.report_key);
         let why =
             format!("it does not give report key {key} to slave {slave}, as the command does");
         found.fault("E-SLAVE-KEY", part, why);
     }
-    found.roster = Some(roster);
     gives_key
 }
 

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::model::{Build, BuildState, Isolation, Outcome, ReportBody, Source, Timestamp};
+use crate::model::{Build, Isolation, Outcome, ReportBody, Source, Timestamp};
 
-use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span};
+use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span, under_way};
 use crate::status::board::Board;
 use crate::status::build::{BuildStatus, Ending, StepStatus};
 
@@ -88,12 +88,8 @@ impl<W: io::Write> Page<'_, W> {
 
 fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     let Some(verdict) = build.verdict(now) else {
-        let text = match build.state {
-            BuildState::Running { .. } => RUNNING.0,
-            BuildState::Accepted => "… accepted",
-            BuildState::Ordered | BuildState::Done { .. } => "… ordered",
-        };
-        return style.paint(RUNNING.1, text);
+        let (text, paint) = under_way(build.state);
+        return style.paint(paint, text);
     };
     let verdict = style.verdict(verdict);
     let Some(ending) = &build.ending else {

@@ -3,16 +3,21 @@
 mod board;
 mod build;
 mod entry;
+mod list;
 mod log;
 mod span;
+mod table;
+mod verification;
 
 pub use board::write_board;
 pub use build::write_build;
 pub use entry::write_entry;
+pub use list::write_builds;
 pub use log::LogPrinter;
 pub use span::{age, span};
+pub use verification::write_verification;
 
-use crate::model::Verdict;
+use crate::model::{BuildState, Verdict};
 
 /// How text may look.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -64,6 +69,16 @@ impl Style {
 
 const RUNNING: (&str, Paint) = ("… running", Paint::Busy);
 const NOT_RUN: (&str, Paint) = ("- not run", Paint::Faint);
+
+/// How far a build is that is not over.
+fn under_way(state: BuildState) -> (&'static str, Paint) {
+    let text = match state {
+        BuildState::Running { .. } => RUNNING.0,
+        BuildState::Accepted => "… accepted",
+        BuildState::Ordered | BuildState::Done { .. } => "… ordered",
+    };
+    (text, RUNNING.1)
+}
 
 /// Only `passed` is green, and only what is wrong with the code is red; what went wrong with the machine or the farm has a
 /// mark of its own.
