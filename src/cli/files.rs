@@ -63,6 +63,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Some(_) | None => Path::new("."),
     };
     let write = || -> anyhow::Result<()> {
+        anyhow::ensure!(folder.is_dir(), "there is no such folder");
         let mut draft = tempfile::Builder::new()
             .prefix(".pybots-")
             .permissions(fs::Permissions::from_mode(0o666))

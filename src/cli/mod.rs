@@ -44,7 +44,7 @@ enum Command {
     Up(up::Arguments),
     /// See how things stand: the board, or the reports as they come.
     Status(status::Arguments),
-    /// Look at one build: its steps, its log.
+    /// List builds; look at one, its steps and its log; check who said what of it.
     #[command(subcommand)]
     Build(build::Command),
     /// Lend this machine to a farm, within limits that are yours.

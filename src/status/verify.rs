@@ -69,6 +69,16 @@ pub struct Finding {
     pub why: Text,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, part, why } = self;
+        match part {
+            Part::Bundle => write!(f, "{why} ({code})"),
+            part => write!(f, "{part}: {why} ({code})"),
+        }
+    }
+}
+
 /// What came of checking a bundle. Whatever it holds beside the findings was signed by whom it names.
 #[derive(Clone, Debug)]
 pub struct Verification {
@@ -123,7 +133,7 @@ impl Verification {
     #[must_use]
     pub fn missing_log(&self) -> u64 {
         let logs = self.logs.iter().flatten();
-        logs.map(|log| log.missing).sum()
+        logs.map(|log| log.missing).fold(0, u64::saturating_add)
     }
 
     /// The roster's line of the slave.
@@ -330,5 +340,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     said
 }
 
+#[cfg(test)]
+pub(super) mod sample;
 #[cfg(test)]
 mod tests;

@@ -16,3 +16,4 @@ mod harness;
 mod process;
 mod refusals;
 mod up;
+mod viewers;

@@ -89,12 +89,7 @@ pub(super) async fn export(arguments: Export) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     for finding in &found.findings {
-        say!(
-            "It does NOT verify: {}, {}: {}",
-            finding.code,
-            finding.part,
-            finding.why
-        );
+        say!("It does NOT verify: {finding}");
     }
     Ok(Exit::Unverified)
 }
@@ -177,11 +172,10 @@ async fn verify_on_bus(arguments: &Verify, build: &BuildId) -> Result<Verificati
 fn verify_file(arguments: &Verify) -> Result<Verification, Failure> {
     const MAX_MEBIBYTES: u64 = (Bundle::MAX_LEN >> 20) as u64;
     let path = &arguments.what;
-    let named = path.components().count() > 1 || path.extension().is_some();
-    if !named && !path.exists() {
-        let message = format!("{} is neither a file nor a build", path.display());
+    if !path.exists() {
+        let message = format!("there is no file {}", path.display());
         return Err(Failure::message(Exit::Error, message).advice(
-            "A build is named <builder>/<number>, such as foo-debian/42. Nothing was checked.",
+            "Nothing was checked. If a build is meant: it is named <builder>/<number>, such as foo-debian/42.",
         ));
     }
     let bytes = files::read_at_most(path, MAX_MEBIBYTES)

@@ -145,7 +145,12 @@ mod tests {
 
     #[test]
     fn a_list_has_one_line_for_each_build_and_keeps_whole_fields_in_a_pipe() {
-        insta::assert_snapshot!(written(None), @"");
+        insta::assert_snapshot!(written(None), @"
+        BUILD        VERDICT    ORDERED    TOOK    PROJECT  REVISION    CHANGE
+        bar-maple/3  … ordered  10 s ago           bar      cccccccccc  check-in on cpython main
+        foo-maple/1  ✗ FAILED   3 min ago  19.9 s  foo      aaaaaaaaaa  Remove frobnicate
+        foo-maple/2  … running  1 min ago          foo      bbbbbbbbbb  Überholt: die längste Zeile, die jemals jemand geschrieben hat
+        ");
     }
 
     #[test]
@@ -156,8 +161,13 @@ mod tests {
                 .all(|line| line.chars().count() <= width)
         };
         assert!(fits(100) && fits(80));
-        insta::assert_snapshot!(written(Some(80)), @"");
-        assert!(!written(Some(60)).contains('…'));
+        insta::assert_snapshot!(written(Some(80)), @"
+        BUILD        VERDICT    ORDERED    TOOK    PROJECT  REVISION    CHANGE
+        bar-maple/3  … ordered  10 s ago           bar      cccccccccc  check-in on cpy…
+        foo-maple/1  ✗ FAILED   3 min ago  19.9 s  foo      aaaaaaaaaa  Remove frobnica…
+        foo-maple/2  … running  1 min ago          foo      bbbbbbbbbb  Überholt: die l…
+        ");
+        assert!(!written(Some(60)).lines().any(|line| line.ends_with('…')));
     }
 
     #[test]

@@ -197,11 +197,87 @@ fn write_result(found: &Verification, style: Style, out: &mut impl io::Write) ->
         return writeln!(out, "{result} {}{but}", style.paint(paint, word));
     }
     for finding in &found.findings {
-        let text = format!(
-            "NOT verified: {}, {}: {}",
-            finding.code, finding.part, finding.why
-        );
+        let text = format!("NOT verified: {finding}");
         writeln!(out, "{}", style.paint(Paint::Bad, &text))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FarmId;
+    use crate::status::verify::sample::Case;
+    use crate::status::{verify, verify_file};
+    use crate::wire::Bundle;
+
+    fn written(found: &Verification) -> String {
+        let mut out = Vec::new();
+        write_verification(found, Style::Plain, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn who_signed_what_when_is_said_in_plain_words() {
+        let case = Case::new();
+        let bundle = Bundle {
+            cancel: Some(case.cancel(case.command_id())),
+            log: Some(vec![
+                case.chunk(0, 0, b"hello\n"),
+                case.chunk(1, 2, b"llo\n"),
+            ]),
+            ..case.bundle()
+        };
+        insta::assert_snapshot!(written(&verify(case.sample.farm, &bundle)), @"
+        keyring    0.0 of farm sample, SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA (horse oxygen mixture chimney knock doctor butter hen)
+        roster     3, signed by signing key SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw at 2026-11-22T18:00:00.000Z: slave maple has report key SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+        command    foo-maple/2, signed by signing key SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw at 2026-11-22T18:03:20.000Z: test foo at cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa (check-in on cpython main)
+        cancel     signed by signing key SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw at 2026-11-22T18:03:24.000Z: not needed any more
+        report 17  maple, at 2026-11-22T18:03:20.000Z: accepted the command
+        report 18  maple, at 2026-11-22T18:03:21.000Z: started step 1 build-python, script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
+        report 19  maple, at 2026-11-22T18:03:22.000Z: step 1 ended: passed, exit 0
+        report 20  maple, at 2026-11-22T18:03:23.000Z: started step 2 test-project, script SHA256:dchNIKCqkMWen0O760wOS9QuTFGES7y+zE80em6wToo
+        report 21  maple, at 2026-11-22T18:03:24.000Z: step 2 ended: failed, exit 1
+        report 22  maple, at 2026-11-22T18:03:25.000Z: finished: failed
+        log        step 1 build-python: 6 bytes, digest fits
+        log        step 2 test-project: 4 bytes, 2 more are missing, so the digest cannot be compared
+        verified: foo-maple/2 failed, but 2 bytes of its log are missing
+        ");
+    }
+
+    #[test]
+    fn every_reason_has_a_line_of_its_own_at_the_end() {
+        let case = Case::new();
+        let mut bundle = case.bundle();
+        bundle.reports.truncate(2);
+        bundle.reports.swap(0, 1);
+        bundle.log = Some(vec![bundle.command.clone()]);
+        let shown = written(&verify(case.sample.farm, &bundle));
+        let reasons: Vec<&str> = shown
+            .lines()
+            .filter(|line| line.starts_with("NOT"))
+            .collect();
+        insta::assert_snapshot!(reasons.join("\n"), @"
+        NOT verified: report no. 2: the slave's report 17 stands behind its report 18 (E-ORDER)
+        NOT verified: piece no. 1 of the log: message is a command, where a log must stand (E-KIND)
+        ");
+        assert!(shown.ends_with(&format!("{}\n", reasons.last().unwrap())));
+        assert!(!shown.contains("\nverified"));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_shows_nothing_but_the_reason() {
+        let case = Case::new();
+        let file = case.bundle().to_bytes().unwrap();
+        let shown = [
+            written(&verify_file(case.sample.farm, &file.slice(..1000))),
+            written(&verify_file(case.sample.farm, &file.slice(1..))),
+            written(&verify_file(FarmId([9; 32]), &file)),
+        ];
+        insta::assert_snapshot!(shown.concat(), @"
+        NOT verified: the bundle ends in the middle: it was cut off after 1000 bytes (E-TRUNCATED)
+        NOT verified: this is no bundle (E-BUNDLE)
+        NOT verified: keyring no. 1: this keyring is that of farm SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA, not of the pinned farm SHA256:CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk (E-FARM)
+        ");
+    }
 }

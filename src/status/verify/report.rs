@@ -39,6 +39,7 @@ pub(super) fn check(
         });
         found.reports.push(report);
     }
+    gaps(found);
     contradictions(found);
     ending(found, build);
     clocks(found, build.order.issued);
@@ -57,15 +58,25 @@ fn follows(found: &mut Verification, part: Part, before: Option<(u64, PayloadId)
         found.fault("E-ORDER", part, why);
         return;
     }
-    let adjacent = sequence == earlier + 1;
+    let adjacent = sequence - earlier == 1;
     if (said.previous == Some(id)) != adjacent {
         let why = format!(
             "the slave's report {sequence} is not linked to its report {earlier} as its number says"
         );
         found.fault("E-CHAIN", part, why);
-    } else if !adjacent {
+    }
+}
+
+/// The slave counts its reports of all builds, so a gap is ordinary; only the slave's other reports could tell.
+fn gaps(found: &mut Verification) {
+    let sequences = found.reports.iter().map(|report| report.body().sequence);
+    let (Some(from), Some(to)) = (sequences.clone().min(), sequences.max()) else {
+        return;
+    };
+    let absent = (to - from).saturating_sub(found.reports.len().saturating_sub(1) as u64);
+    if absent > 0 {
         found.note(format!(
-            "between its reports {earlier} and {sequence} the slave said something that is not here: of other builds, or held back"
+            "{absent} of the slave's reports from {from} to {to} are not here: they are about other builds, or were held back"
         ));
     }
 }

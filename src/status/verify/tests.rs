@@ -1,143 +1,10 @@
 //! What a bundle proves, and what is said of one that was tampered with.
 
+use super::sample::{Case, digest_of_two, finished_with};
 use super::*;
-use crate::model::{Build, Digest, LogChunk, PayloadId, ReportBody};
-use crate::status::sample::{Sample, at, ended, finished, id, started, text};
-use crate::trust::{SecretKey, seal, sha256};
-
-/// A build of maple's that failed, and all that was signed about it.
-struct Case {
-    sample: Sample,
-    order: Build,
-    bodies: Vec<ReportBody>,
-    /// The slave's count of the first report.
-    first: u64,
-    /// Step and output.
-    printed: Vec<(u16, &'static [u8])>,
-}
-
-/// The digest of the logs of two steps that both printed `hello`.
-fn digest_of_two() -> Digest {
-    let one = sha256(b"hello\n");
-    Digest(sha256(&[one, one].concat()))
-}
-
-fn finished_with(verdict: Verdict, log: Digest) -> ReportBody {
-    let ReportBody::Finished {
-        isolation, detail, ..
-    } = finished(verdict)
-    else {
-        panic!("another report")
-    };
-    ReportBody::Finished {
-        verdict,
-        log,
-        isolation,
-        detail,
-    }
-}
-
-impl Case {
-    fn new() -> Self {
-        let sample = Sample::new();
-        let order = sample.order("foo-maple", 2, 'a');
-        let received = order.issued;
-        Self {
-            bodies: vec![
-                ReportBody::Accepted { received },
-                started(0, at(201)),
-                ended(0, 0),
-                started(1, at(202)),
-                ended(1, 1),
-                finished_with(Verdict::Failed, digest_of_two()),
-            ],
-            first: 17,
-            printed: vec![(0, b"hello\n"), (1, b"hello\n")],
-            sample,
-            order,
-        }
-    }
-
-    /// The same with one step and no more than it takes.
-    fn small() -> Self {
-        let mut case = Self::new();
-        case.order.steps.truncate(1);
-        let log = Digest(sha256(&sha256(b"hello\n")));
-        case.bodies = vec![ended(0, 1), finished_with(Verdict::Failed, log)];
-        case.first = 1;
-        case.printed.truncate(1);
-        case
-    }
-
-    fn command(&self, key: &SecretKey, command: &Command) -> Bytes {
-        seal(key, &self.sample.farm, command).bytes.into()
-    }
-
-    fn reports(&self) -> Vec<Bytes> {
-        // The report before the first one is about another build.
-        let mut previous = (self.first > 1).then_some(PayloadId([1; 32]));
-        let mut reports = Vec::new();
-        for (sequence, body) in (self.first..).zip(&self.bodies) {
-            let after = sequence - self.first;
-            let mut report = self.sample.said(&self.order, sequence, after, body.clone());
-            report.previous = previous;
-            let sealed = seal(&self.sample.maple, &self.sample.farm, &report);
-            previous = Some(sealed.id);
-            reports.push(sealed.bytes.into());
-        }
-        reports
-    }
-
-    fn chunk(&self, step: u16, offset: u64, bytes: &'static [u8]) -> Bytes {
-        let chunk = LogChunk {
-            farm: self.sample.farm,
-            slave: self.order.slave.clone(),
-            builder: self.order.builder.clone(),
-            command: id(&self.order),
-            step,
-            offset,
-            issued: at(203),
-            bytes: Bytes::from_static(bytes),
-        };
-        seal(&self.sample.maple, &self.sample.farm, &chunk)
-            .bytes
-            .into()
-    }
-
-    fn roster(&self, version: u64) -> Bytes {
-        let roster = self.sample.roster(version);
-        seal(&self.sample.signing, &self.sample.farm, &roster)
-            .bytes
-            .into()
-    }
-
-    fn bundle(&self) -> Bundle {
-        let log = self
-            .printed
-            .iter()
-            .map(|(step, bytes)| self.chunk(*step, 0, bytes));
-        Bundle {
-            keyrings: vec![self.sample.keyring.clone().into()],
-            rosters: vec![self.roster(3)],
-            command: self.command(&self.sample.signing, &Command::Build(self.order.clone())),
-            cancel: None,
-            reports: self.reports(),
-            log: Some(log.collect()),
-        }
-    }
-
-    fn cancel(&self, target: PayloadId) -> Bytes {
-        let cancel = Cancel {
-            farm: self.sample.farm,
-            slave: self.order.slave.clone(),
-            builder: self.order.builder.clone(),
-            target,
-            issued: at(204),
-            reason: text("not needed any more"),
-        };
-        self.command(&self.sample.signing, &Command::Cancel(cancel))
-    }
-}
+use crate::model::{Build, Digest, PayloadId, ReportBody};
+use crate::status::sample::{at, ended, finished, id, started, text};
+use crate::trust::{seal, sha256};
 
 /// Code and part of each finding.
 fn findings(verification: &Verification) -> Vec<String> {
@@ -438,7 +305,7 @@ fn links_between_neighbours_must_hold_and_a_gap_is_told() {
     assert!(
         verification.notes[0]
             .as_str()
-            .starts_with("between its reports 17 and 19 ")
+            .starts_with("1 of the slave's reports from 17 to 22 ")
     );
 
     let relinked = |case: &Case, sequence: u64, previous: Option<PayloadId>| {
