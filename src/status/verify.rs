@@ -72,10 +72,10 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { code, part, why } = self;
-        match part {
-            Part::Bundle => write!(f, "{why} ({code})"),
-            part => write!(f, "{part}: {why} ({code})"),
+        if *part != Part::Bundle {
+            write!(f, "{part}: ")?;
         }
+        write!(f, "{why} ({code})")
     }
 }
 

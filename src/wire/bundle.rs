@@ -115,9 +115,12 @@ impl Bundle {
             return Err(BundleError::TooLong { len });
         }
         check_beginning(file)?;
-        let bundle = Self::read(file).map_err(|error| match error {
-            BundleError::Cbor(cause) if cause.is_end_of_input() => BundleError::Truncated { len },
-            error => error,
+        let bundle = Self::read(file).map_err(|error| {
+            if matches!(&error, BundleError::Cbor(cause) if cause.is_end_of_input()) {
+                BundleError::Truncated { len }
+            } else {
+                error
+            }
         })?;
         let mut again = Encoder::new(Expected(file));
         if bundle.write(&mut again).is_ok() && again.into_writer().0.is_empty() {

@@ -55,17 +55,15 @@ async fn build_list_shows_the_builds_of_a_check_in_the_newest_first() {
         );
     }
     assert_eq!(list(&["--limit", "1"]).lines().count(), 2);
-    assert_eq!(
-        list(&[
-            "--project",
-            "foo",
-            "--builder",
-            "foo-linux",
-            "--since",
-            "1h"
-        ]),
-        all
-    );
+    let own = list(&[
+        "--project",
+        "foo",
+        "--builder",
+        "foo-linux",
+        "--since",
+        "1h",
+    ]);
+    assert_eq!(own.lines().count(), 3, "{own}");
     for nothing in [
         &["--failed"][..],
         &["--project", "bar"],

@@ -180,15 +180,14 @@ fn verify_file(arguments: &Verify) -> Result<Verification, Failure> {
     }
     let bytes = files::read_at_most(path, MAX_MEBIBYTES)
         .map_err(|error| Failure::error(error).advice("Nothing was checked."))?;
-    let (farm, source) = match arguments.farm_id {
-        Some(farm) => (farm, "as you gave it".to_owned()),
-        None => {
-            let source = arguments.which.path()?;
-            let file = arguments.which.read().map_err(|failure| {
-                failure.advice("Nothing was checked. --farm-id SHA256:… names the farm; ask for it where you trust the answer.")
-            })?;
-            (file.farm, format!("from {}", source.display()))
-        }
+    let (farm, source) = if let Some(farm) = arguments.farm_id {
+        (farm, "as you gave it".to_owned())
+    } else {
+        let path = arguments.which.path()?;
+        let file = arguments.which.read().map_err(|failure| {
+            failure.advice("Nothing was checked. --farm-id SHA256:… names the farm; ask for it where you trust the answer.")
+        })?;
+        (file.farm, format!("from {}", path.display()))
     };
     say!("Against farm {farm} ({}), {source}.", words(&farm));
     Ok(crate::status::verify_file(farm, &Bytes::from(bytes)))

@@ -165,20 +165,23 @@ fn write_logs<W: io::Write>(found: &Verification, page: &mut Page<'_, W>) -> io:
 }
 
 fn describe_log(log: &StepLog) -> String {
-    let mut text = format!("{} bytes", log.held);
+    let mut parts = vec![format!("{} bytes", log.held)];
     if log.missing > 0 {
-        text += &format!(", {} more are missing", log.missing);
+        parts.push(format!("{} more are missing", log.missing));
     }
     if log.cut > 0 {
-        text += &format!(", {} more were cut off at the owner's cap", log.cut);
+        parts.push(format!("{} more were cut off at the owner's cap", log.cut));
     }
-    let digest = match log.digest {
-        Digested::Fits => "digest fits",
-        Digested::Differs => "digest does NOT fit",
-        Digested::Incomplete => "so the digest cannot be compared",
-        Digested::Unnamed => "no report here names their digest",
-    };
-    format!("{text}, {digest}")
+    parts.push(
+        match log.digest {
+            Digested::Fits => "digest fits",
+            Digested::Differs => "digest does NOT fit",
+            Digested::Incomplete => "so the digest cannot be compared",
+            Digested::Unnamed => "no report here names their digest",
+        }
+        .to_owned(),
+    );
+    parts.join(", ")
 }
 
 fn write_result(found: &Verification, style: Style, out: &mut impl io::Write) -> io::Result<()> {

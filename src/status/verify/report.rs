@@ -4,7 +4,7 @@ use super::{Part, Verification};
 use crate::model::{PayloadId, Report, ReportBody, Step, Timestamp, Verdict};
 use crate::status::board::Reported;
 use crate::status::build::BuildStatus;
-use crate::trust::{Reader, Sha256};
+use crate::trust::{Reader, Sha256, Verified};
 use crate::wire::Bundle;
 
 /// Opens the reports and folds them into `build`.
@@ -116,14 +116,15 @@ fn fits_step(found: &mut Verification, part: Part, build: &BuildStatus, said: &R
 fn contradictions(found: &mut Verification) {
     let mut said = Vec::new();
     for (place, report) in (1..).zip(&found.reports) {
-        let end = match &report.body().body {
-            ReportBody::StepFinished { step, .. } => Some(Some(*step)),
-            body => body
-                .verdict()
-                .filter(|verdict| *verdict != Verdict::Lost)
-                .map(|_| None),
-        };
-        said.extend(end.map(|end| (end, place)));
+        let body = &report.body().body;
+        if let ReportBody::StepFinished { step, .. } = body {
+            said.push((Some(*step), place));
+        } else if body
+            .verdict()
+            .is_some_and(|verdict| verdict != Verdict::Lost)
+        {
+            said.push((None, place));
+        }
     }
     for (index, (end, place)) in said.iter().enumerate() {
         if said[..index].iter().any(|(earlier, _)| earlier == end) {
@@ -158,10 +159,9 @@ fn ending(found: &mut Verification, build: &BuildStatus) {
 
 /// Clocks differ, so the order of times is told and not judged.
 fn clocks(found: &mut Verification, ordered: Timestamp) {
-    let times = found.reports.iter().map(|report| report.body());
     let mut latest = ordered;
     let mut earlier = None;
-    for said in times {
+    for said in found.reports.iter().map(Verified::body) {
         if said.issued < latest && earlier.is_none() {
             earlier = Some((said.sequence, said.issued));
         }
