@@ -60,12 +60,11 @@ impl Case {
         }
     }
 
-    /// The same with one step and no more than it takes.
+    /// As little as a bundle with a log can hold: one report, which names none of its output.
     pub(in crate::status) fn small() -> Self {
         let mut case = Self::new();
         case.order.steps.truncate(1);
-        let log = Digest(sha256(&sha256(b"hello\n")));
-        case.bodies = vec![ended(0, 1), finished_with(Verdict::Failed, log)];
+        case.bodies = vec![finished_with(Verdict::Failed, Digest(sha256(b"")))];
         case.first = 1;
         case.printed.truncate(1);
         case

@@ -65,7 +65,7 @@ fn every_single_bit_of_a_bundle_matters() {
         let bits = (from..file.len() * 8).step_by(step);
         bits.filter(is_accepted).collect()
     };
-    // Some 18,000 bits, and several signatures for each: two halves at once.
+    // Some 15,000 bits, and several signatures for each: two halves at once.
     let (even, odd) = std::thread::scope(|scope| {
         let even = scope.spawn(|| accepted(0, 2));
         let odd = accepted(1, 2);
