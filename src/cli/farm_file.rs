@@ -47,7 +47,8 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn path(&self) -> Result<PathBuf, Failure> {
+    /// Where it lies.
+    pub(super) fn path(&self) -> Result<PathBuf, Failure> {
         self.farm
             .clone()
             .or_else(|| files::variable("PYBOTS_FARM").map(PathBuf::from))

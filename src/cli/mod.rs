@@ -48,7 +48,7 @@ enum Command {
     Status(status::Arguments),
     /// Look for what is wrong on this machine, and say what to do about it. Changes nothing.
     Doctor(doctor::Arguments),
-    /// Look at one build: its steps, its log.
+    /// List builds; look at one, its steps and its log; check who said what of it.
     #[command(subcommand)]
     Build(build::Command),
     /// Lend this machine to a farm, within limits that are yours.

@@ -1,5 +1,7 @@
 //! `pybots status`: how things stand.
 
+use std::time::Duration;
+
 use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
 use super::{clock, serve};
@@ -50,26 +52,31 @@ enum Command {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Since {
     Sequence(u64),
-    Age(std::time::Duration),
+    Age(Duration),
 }
 
 fn parse_since(raw: &str) -> Result<Since, String> {
     if let Ok(sequence) = raw.parse() {
         return Ok(Since::Sequence(sequence));
     }
+    parse_age(raw)
+        .map(Since::Age)
+        .map_err(|error| format!("a sequence, or {error}"))
+}
+
+/// Reads an age such as 90s, 15m, 2h or 3d.
+pub(super) fn parse_age(raw: &str) -> Result<Duration, String> {
     let seconds_of_unit = match raw.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
         Some('h') => 3600,
         Some('d') => 86_400,
-        Some(_) | None => return Err("a sequence, or a number with s, m, h or d".to_owned()),
+        Some(_) | None => return Err("a number with s, m, h or d".to_owned()),
     };
     let number: u64 = raw[..raw.len() - 1]
         .parse()
         .map_err(|_| "a whole number before s, m, h or d".to_owned())?;
-    Ok(Since::Age(std::time::Duration::from_secs(
-        number.saturating_mul(seconds_of_unit),
-    )))
+    Ok(Duration::from_secs(number.saturating_mul(seconds_of_unit)))
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -183,7 +190,6 @@ async fn tail(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn since_is_a_sequence_or_an_age() {

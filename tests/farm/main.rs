@@ -18,3 +18,4 @@ mod page;
 mod process;
 mod refusals;
 mod up;
+mod viewers;

@@ -10,10 +10,14 @@
 //! |---|---|---|
 //! | `pybots.board.v1` | [`write_board`] | [`BoardDocument`] |
 //! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
+//! | `pybots.builds.v1` | [`write_builds`] | [`BuildsDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
+//! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
 
 mod document;
+mod list;
 mod report;
+mod verification;
 
 use std::io;
 
@@ -24,7 +28,9 @@ pub use document::{
     MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
+pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
+pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
 
 use super::board::Board;
 use super::build::{BuildStatus, Ending, StepStatus};
@@ -33,6 +39,7 @@ use super::recent::Recent;
 use super::row::{Row, Running, Shown};
 use super::since::LastPass;
 use super::tail::Entry;
+use super::verify::Verification;
 use super::view::Farm;
 use crate::model::{BuildState, Change, PayloadId, ReportBody, Source, Text, Timestamp, Verdict};
 
@@ -85,6 +92,37 @@ pub fn write_build(
     out: &mut impl io::Write,
 ) -> io::Result<()> {
     write_pretty(&build_document(board, build, now), out)
+}
+
+/// Writes builds, in the order given, as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_builds(
+    board: &Board,
+    builds: &[&BuildStatus],
+    now: Timestamp,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let document = BuildsDocument {
+        schema: "pybots.builds.v1",
+        now,
+        builds: builds
+            .iter()
+            .map(|build| build_document(board, build, now))
+            .collect(),
+    };
+    write_pretty(&document, out)
+}
+
+/// Writes what came of checking a bundle as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_verification(found: &Verification, out: &mut impl io::Write) -> io::Result<()> {
+    write_pretty(&VerificationDocument::from(found), out)
 }
 
 /// Writes one entry of the results stream as one line.
