@@ -6,6 +6,7 @@
 mod connection;
 mod consumer;
 mod follow;
+mod nkey;
 mod publish;
 mod read;
 mod server;
@@ -14,7 +15,8 @@ mod stream;
 pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_public_key};
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};
+pub use nkey::nkey;
 pub use publish::{Expected, Stored};
 pub use read::Delivery;
-pub use server::{Access, ServerConfig, User, server_config, user_entry};
+pub use server::{Access, ServerConfig, User, server_config, users_list};
 pub use stream::Stream;
