@@ -10,9 +10,11 @@
 mod bad_input;
 mod check_ins;
 mod crashes;
+mod examples;
 mod execution;
 mod forgeries;
 mod harness;
 mod process;
+mod readme;
 mod refusals;
 mod up;
