@@ -355,6 +355,8 @@ impl Log {
         } else if *last != text {
             if text.contains("authorization violation") {
                 tracing::warn!(%address, "bus refuses this login; trying on");
+            } else if text.contains("IO error") || text.contains("DNS error") {
+                tracing::warn!(%address, "bus cannot be reached; trying on");
             } else {
                 tracing::warn!(%address, event = %text, "bus troubled; trying on");
             }

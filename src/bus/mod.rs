@@ -7,6 +7,7 @@ mod connection;
 mod consumer;
 mod follow;
 mod inspect;
+mod nkey;
 mod publish;
 mod read;
 mod server;
@@ -16,7 +17,8 @@ pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_pu
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};
 pub use inspect::{BusTrouble, StreamState, TimeSource};
+pub use nkey::nkey;
 pub use publish::{Expected, Stored};
 pub use read::Delivery;
-pub use server::{Access, ServerConfig, User, server_config, user_entry};
+pub use server::{Access, ServerConfig, User, server_config, users_list};
 pub use stream::Stream;

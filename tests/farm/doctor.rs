@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use pybots::bus::{Access, User, user_entry};
+use pybots::bus::{Access, User, users_list};
 use serde_json::Value;
 
 use self::patient::{before_others, depends_on_the_machine, doctor};
@@ -371,12 +371,9 @@ async fn a_farm_whose_master_has_never_run_and_a_slave_not_approved_are_told_fro
     ]);
     let nkey = line.split_whitespace().nth(2).unwrap().to_owned();
     let access = Access::Slave("oak".parse().unwrap());
-    let entry = user_entry(farm.bus.subjects(), &User::Key { nkey, access });
-    farm.edit(
-        "nats-server.conf",
-        "users: [",
-        &format!("users: [\n{entry}"),
-    );
+    let list = users_list(farm.bus.subjects(), &[User::Key { nkey, access }]);
+    let entry = list.trim_end().trim_end_matches(']');
+    farm.edit("nats-server.conf", "users: [", entry);
     farm.server.kill();
     farm.start_server();
     farm.publish_keyring_and_head().await;

@@ -390,11 +390,11 @@ fn judge_trouble(trouble: BusTrouble, sentence: &str, who: Who<'_>, place: Place
             effect,
             match who {
                 Who::Slave { application, .. } => format!(
-                    "the operator adds it to nats-server.conf, as printed by: pybots master approve {application}"
+                    "the operator types: pybots master approve {application} && pybots master logins users.conf, and reloads nats-server"
                 ),
                 Who::Master { .. } => {
                     format!(
-                        "add it to nats-server.conf, as printed by: pybots master check --config {file}"
+                        "write the logins anew and reload nats-server: pybots master logins users.conf --config {file}"
                     )
                 }
                 Who::Viewer => "get the farm's newest farm.toml from its operator".to_owned(),
