@@ -10,9 +10,11 @@
 //! |---|---|---|
 //! | `pybots.board.v1` | [`write_board`] | [`BoardDocument`] |
 //! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
+//! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
 
 mod document;
+mod keys;
 mod report;
 
 use std::io;
@@ -24,6 +26,7 @@ pub use document::{
     MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
+pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 
 use super::board::Board;
@@ -49,13 +52,9 @@ pub fn write_board(
 ) -> io::Result<()> {
     let document = BoardDocument {
         schema: "pybots.board.v1",
-        farm: FarmDocument {
-            name: &farm.name,
-            id: farm.id,
-            words: &farm.words,
-        },
+        farm: farm.into(),
         now,
-        sentence: Overview::of(board, now).sentence,
+        sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)
             .into_iter()
@@ -100,6 +99,16 @@ pub fn write_entry(entry: &Entry, out: &mut impl io::Write) -> io::Result<()> {
 fn write_pretty(document: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, document)?;
     writeln!(out)
+}
+
+impl<'a> From<&'a Farm> for FarmDocument<'a> {
+    fn from(farm: &'a Farm) -> Self {
+        Self {
+            name: &farm.name,
+            id: farm.id,
+            words: &farm.words,
+        }
+    }
 }
 
 fn row_document(row: Row, now: Timestamp) -> RowDocument {
