@@ -13,8 +13,10 @@ use crate::model::{Branch, ProjectName, RepositoryName, SlaveName, Timestamp, Ve
 pub struct Overview {
     /// What the sentence amounts to.
     pub tone: Tone,
-    /// Whether trunk is safe, as far as is known: one sentence, or a few short ones.
-    pub sentence: String,
+    /// Whether trunk is safe, as far as is known, in one sentence.
+    pub headline: String,
+    /// What weakens it, a short sentence each.
+    pub remarks: Vec<String>,
     /// By project and branches.
     pub strips: Vec<Strip>,
     /// Builders that were never given a command.
@@ -93,10 +95,13 @@ impl Overview {
         let running = rows.iter().filter(|row| row.running.is_some()).count();
         let waiting = rows.iter().map(|row| row.waiting).sum();
         let (strips, idle) = strips(rows);
-        let (tone, sentence) = sentence::sentence(&strips, &idle, (silent.len(), slaves), now);
+        let tone = sentence::tone(&strips);
+        let headline = sentence::headline(&strips, &idle, tone, now);
+        let remarks = sentence::remarks(&strips, (silent.len(), slaves));
         Self {
             tone,
-            sentence,
+            headline,
+            remarks,
             strips,
             idle,
             silent,
@@ -105,6 +110,19 @@ impl Overview {
             waiting,
             notes,
         }
+    }
+}
+
+impl Overview {
+    /// Headline and remarks as one text.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.headline.clone();
+        for remark in &self.remarks {
+            sentence.push(' ');
+            sentence.push_str(remark);
+        }
+        sentence
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Sample {
     pub(super) elm: SecretKey,
     /// Keyring 0.0 as it travels.
     pub(super) keyring: Vec<u8>,
+    pub(super) others: BTreeMap<String, SecretKey>,
     pub(super) reader: Reader,
 }
 
@@ -85,6 +86,7 @@ impl Sample {
             maple,
             former_maple,
             elm,
+            others: BTreeMap::new(),
         };
         let roster = sample.roster(1);
         let bytes = seal(&sample.signing, &farm, &roster).bytes;
@@ -141,11 +143,30 @@ impl Sample {
         self.reader.open(&sealed.bytes, Purpose::History).unwrap()
     }
 
+    /// Lets further slaves join, each with builders, and gives the roster that names them.
+    pub(super) fn join(&mut self, slaves: &[(String, Vec<String>)]) -> Roster {
+        let mut roster = self.roster(2);
+        for (slave, builders) in slaves {
+            let key = SecretKey::from_seed(&sha256(format!("report {slave}").as_bytes()));
+            let builders = builders.iter().map(|name| name.parse().unwrap());
+            roster.lines.push(RosterLine {
+                slave: slave.parse().unwrap(),
+                report_key: key.public(),
+                bus_key: SecretKey::from_seed(&sha256(slave.as_bytes())).public(),
+                builders: builders.collect(),
+                ..roster.lines[0].clone()
+            });
+            self.others.insert(slave.clone(), key);
+        }
+        let bytes = seal(&self.signing, &self.farm, &roster).bytes;
+        self.reader.learn_roster(&bytes).unwrap();
+        roster
+    }
+
     fn key(&self, slave: &str) -> &SecretKey {
-        if slave == "maple" {
-            &self.maple
-        } else {
-            &self.elm
+        match slave {
+            "maple" => &self.maple,
+            other => self.others.get(other).unwrap_or(&self.elm),
         }
     }
 

@@ -11,10 +11,12 @@
 //! | `pybots.board.v1` | [`write_board`] | [`BoardDocument`] |
 //! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
 //! | `pybots.builds.v1` | [`write_builds`] | [`BuildsDocument`] |
+//! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
 //! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
 
 mod document;
+mod keys;
 mod list;
 mod report;
 mod verification;
@@ -28,6 +30,7 @@ pub use document::{
     MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
+pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
 pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
@@ -56,13 +59,9 @@ pub fn write_board(
 ) -> io::Result<()> {
     let document = BoardDocument {
         schema: "pybots.board.v1",
-        farm: FarmDocument {
-            name: &farm.name,
-            id: farm.id,
-            words: &farm.words,
-        },
+        farm: farm.into(),
         now,
-        sentence: Overview::of(board, now).sentence,
+        sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)
             .into_iter()
@@ -138,6 +137,16 @@ pub fn write_entry(entry: &Entry, out: &mut impl io::Write) -> io::Result<()> {
 fn write_pretty(document: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, document)?;
     writeln!(out)
+}
+
+impl<'a> From<&'a Farm> for FarmDocument<'a> {
+    fn from(farm: &'a Farm) -> Self {
+        Self {
+            name: &farm.name,
+            id: farm.id,
+            words: &farm.words,
+        }
+    }
 }
 
 fn row_document(row: Row, now: Timestamp) -> RowDocument {

@@ -377,3 +377,86 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
     }
     "#);
 }
+
+#[test]
+fn the_keys_are_one_document() {
+    let sample = Sample::new();
+    let mut out = Vec::new();
+    write_keys(&sample.farm(), sample.reader.keyring(), &mut out).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    {
+      "schema": "pybots.keys.v1",
+      "farm": {
+        "name": "sample",
+        "id": "SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA",
+        "words": "horse oxygen mixture chimney knock doctor butter hen"
+      },
+      "keyring": "0.0",
+      "issued": "2026-11-22T18:00:00.000Z",
+      "expires": "2026-12-04T07:46:40.000Z",
+      "threshold": 1,
+      "master_keys": [
+        {
+          "key": "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
+          "id": "SHA256:3S+04YteHOMMRjOqpfaB2nnDsymYzFqiGxFJw3Ixpqw"
+        }
+      ],
+      "commitment": "SHA256:t6rYv7XfqRIRo+PxvhplvOUDp8Q2g38PSHW7TQd0Qxw",
+      "signing_keys": [
+        {
+          "key": "ed25519:7UkoxijRwsbq6QM4kFmVYSlZJzpcY/k2NsFGFKyHN9E",
+          "id": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
+          "not_before": "1970-01-01T00:00:00.000Z",
+          "not_after": "2026-12-04T07:46:40.000Z"
+        }
+      ],
+      "revoked": [
+        {
+          "key": "ed25519:iodf/x6zhFFXes1a/uQFRWVo3XyJ4JCGOgVXvHr0nxc",
+          "id": "SHA256:yOCsQ4TWFww0H8jKTbjNo80wcxOEIUTPogAVXaz+ThM",
+          "not_before": "1970-01-01T00:00:00.000Z",
+          "not_after": "2026-12-04T07:46:40.000Z",
+          "reason": "compromised",
+          "revoked": "2026-11-22T18:00:00.000Z"
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn what_changed_since_the_last_pass_is_part_of_a_build() {
+    let sample = Sample::new();
+    let mut board = sample.board();
+    for (number, digit, verdict) in [(1, 'a', Verdict::Passed), (2, 'b', Verdict::Failed)] {
+        let order = sample.order("foo-maple", number, digit);
+        board.apply(sample.changed(number, digit));
+        board.apply(sample.ordered(number, &order));
+        for event in sample.run(&order, number * 10, verdict) {
+            board.apply(event);
+        }
+    }
+    let since = |id: &str| {
+        let mut out = Vec::new();
+        write_build(
+            &board,
+            board.build(&id.parse().unwrap()).unwrap(),
+            at(300),
+            &mut out,
+        )
+        .unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        document["since_last_pass"].clone()
+    };
+    let told = since("foo-maple/2");
+    assert_eq!(told["build"], 1);
+    assert_eq!(told["sources"][0]["from"], "a".repeat(40));
+    assert_eq!(told["sources"][0]["to"], "b".repeat(40));
+    assert_eq!(told["sources"][0]["way"], "unknown");
+    assert_eq!(told["changes"][0]["commits"][0]["author"], "Eve");
+    assert_eq!(
+        (&told["more_commits"], &told["incomplete"]),
+        (&0.into(), &true.into())
+    );
+    assert!(since("foo-maple/1").is_null());
+}

@@ -8,52 +8,51 @@ use crate::status::text::age;
 /// So many projects are named; the rest is counted.
 const MAX_NAMED: usize = 3;
 
-pub(super) fn sentence(
-    strips: &[Strip],
-    idle: &[Row],
-    (silent, slaves): (usize, usize),
-    now: Timestamp,
-) -> (Tone, String) {
-    let tone = tone(strips);
-    let main = if !strips.is_empty() {
-        main_clause(strips, tone, now)
-    } else if idle.is_empty() {
-        return (
-            tone,
-            "No builder yet: the roster names none, and none was given a command.".to_owned(),
-        );
-    } else {
-        "Nothing is known yet".to_owned()
+/// Whether trunk is safe, as far as is known.
+pub(super) fn headline(strips: &[Strip], idle: &[Row], tone: Tone, now: Timestamp) -> String {
+    let clause = match (strips, idle) {
+        ([], []) => {
+            "No builder yet: the roster names none, and none was given a command".to_owned()
+        }
+        ([], _) => NOTHING.to_owned(),
+        (strips, _) => main_clause(strips, tone, now),
     };
-    let mut sentences = vec![main];
+    format!("{clause}.")
+}
+
+const NOTHING: &str = "Nothing is known yet";
+
+/// What weakens the headline.
+pub(super) fn remarks(strips: &[Strip], (silent, slaves): (usize, usize)) -> Vec<String> {
     let rows = || strips.iter().flat_map(|strip| &strip.rows);
     let count = |test: &dyn Fn(&Row) -> bool| rows().filter(|row| test(row)).count();
     let all = count(&|row| word(row) != Word::Out);
     let behind = count(&is_behind);
     let nothing = count(&|row| word(row) == Word::Nothing);
+    let mut remarks = Vec::new();
     if behind > 0 {
         let have = if behind == 1 { "has" } else { "have" };
-        sentences.push(format!(
-            "{behind} of {} {have} yet to test the newest check-in",
+        remarks.push(format!(
+            "{behind} of {} {have} yet to test the newest check-in.",
             counted(all, "builder")
         ));
     }
     if nothing > 0 && nothing < all {
         let of = counted(all, "builder");
-        sentences.push(format!("{nothing} of {of} can say nothing of it now"));
+        remarks.push(format!("{nothing} of {of} can say nothing of it now."));
     }
     if silent > 0 {
         let are = if silent == 1 { "is" } else { "are" };
-        sentences.push(format!(
-            "{silent} of {} {are} silent",
+        remarks.push(format!(
+            "{silent} of {} {are} silent.",
             counted(slaves, "slave")
         ));
     }
-    (tone, format!("{}.", sentences.join(". ")))
+    remarks
 }
 
 /// The gravest of all; a strip of which nothing is known takes the green from the others.
-fn tone(strips: &[Strip]) -> Tone {
+pub(super) fn tone(strips: &[Strip]) -> Tone {
     let any = |tone| strips.iter().any(|strip| strip.tone() == tone);
     let passes = any(Tone::Good) || any(Tone::Partly);
     if any(Tone::Bad) {
@@ -137,7 +136,7 @@ fn nothing_is_known(strips: &[Strip], now: Timestamp) -> String {
         .filter(|strip| newest(strip).is_some())
         .collect();
     if once.is_empty() {
-        return "Nothing is known yet".to_owned();
+        return NOTHING.to_owned();
     }
     let told = listed(&once, "more projects are no better known", |strip| {
         let last = newest(strip).map_or_else(String::new, |last| last_so(last, now));

@@ -30,7 +30,7 @@ fn farm(sample: &Sample, seen: &[(&str, u64)]) -> Board {
 
 fn told(board: &Board, seconds: u64) -> (Tone, String) {
     let overview = Overview::of(board, at(seconds));
-    (overview.tone, overview.sentence)
+    (overview.tone, overview.sentence())
 }
 
 #[test]

@@ -136,9 +136,13 @@ impl Look {
                 classes.extend(self.behind.map(|colour| format!("bg{colour}")));
             }
             Switch::On => {
-                let name = |colour: Option<u8>| colour.map_or("x".to_owned(), |c| c.to_string());
-                classes.push(format!("fg{}", name(self.behind)));
-                classes.push(format!("bg{}", name(self.text)));
+                // The colours of the sixteen go with each other, and the page's own two with each other only.
+                if let Some(text) = self.text {
+                    classes.extend(self.behind.map(|colour| format!("fg{colour}")));
+                    classes.push(format!("bg{text}"));
+                } else {
+                    classes.push("fgx bgx".to_owned());
+                }
             }
         }
         classes.join(" ")
@@ -236,6 +240,8 @@ mod tests {
             ("\x1b[44mx", "<span class=\"fg2 bg4\">x</span>"),
             ("\x1b[7mx", "<span class=\"fg4 bg2\">x</span>"),
             ("\x1b[mx\x1b[7my", "x<span class=\"fgx bgx\">y</span>"),
+            ("\x1b[0;7;33mx", "<span class=\"bg3\">x</span>"),
+            ("\x1b[0;7;43mx", "<span class=\"fgx bgx\">x</span>"),
             ("\x1b[0;38;5;9mx", "<span class=\"fg9\">x</span>"),
             ("\x1b[38;5;196mx", "<span class=\"fg9\">x</span>"),
             ("\x1b[38;2;0;0;250mx", "<span class=\"fg4\">x</span>"),
@@ -255,8 +261,8 @@ mod tests {
         let mut colours = Colours::default();
         assert_eq!(
             colours.line("\x1b[31m<script>alert('\"&')</script>\x1b[\"onload=x;m"),
-            "<span class=\"fg1\">&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;</span>\
-             <span class=\"fg1\">\\x1b[</span><span class=\"fg1\">&quot;onload=x;m</span>"
+            "<span class=\"fg1\">&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;\\x1b[</span>\
+             <span class=\"fg1\">&quot;onload=x;m</span>"
         );
     }
 

@@ -13,6 +13,8 @@
   let heard = "";
   let timer = 0;
   let newest = 0;
+  let busy = false;
+  let again = false;
 
   const say = (text) => {
     byId("live").textContent = text;
@@ -48,6 +50,10 @@
   };
 
   const refresh = async () => {
+    timer = 0;
+    again = busy;
+    if (busy) return;
+    busy = true;
     newest = Date.now();
     try {
       const answer = await fetch(location.pathname + location.search, { cache: "no-cache" });
@@ -55,9 +61,12 @@
     } catch {
       say("not live now,");
     }
-    timer = 0;
+    busy = false;
     listen();
+    if (again) later();
   };
+
+  const grows = (page) => (page.dataset.live || "").includes("step=");
 
   const replace = (page) => {
     const old = main();
@@ -66,9 +75,10 @@
     const followed = page.getElementById("end") && atEnd();
     const focused = old.contains(document.activeElement) && document.activeElement;
     const open = [...old.querySelectorAll("details[open]")].map((details) => details.id);
-    if (old.dataset.chosen === "reader" && byId("log") && next.querySelector("#log")) {
-      // The stream goes on where the lines that are kept end, and not where the new page's would.
-      if (next.dataset.live && old.dataset.live) next.dataset.live = old.dataset.live;
+    // A log that the reader chose is left alone, and its stream goes on where its lines end. Once there is no more to
+    // come, the new page has it all.
+    if (old.dataset.chosen === "reader" && next.dataset.live && grows(old) === grows(next)) {
+      next.dataset.live = old.dataset.live;
       next.querySelector("#log").replaceWith(byId("log"));
     }
     for (const id of open) {
@@ -117,7 +127,7 @@
 
   // j and k: the next and the previous problem.
   const step = (by) => {
-    const problems = [...main().querySelectorAll("td a:has(.f), td a:has(.m)")];
+    const problems = [...main().querySelectorAll("td a.f, td a.m")];
     if (!problems.length) return;
     const at = problems.indexOf(document.activeElement);
     const to = at < 0 && by < 0 ? problems.length - 1 : (at + by + problems.length) % problems.length;

@@ -153,7 +153,7 @@ async fn board_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response
 
 async fn keys_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
     let mut body = Vec::new();
-    let written = Ok(());
+    let written = json::write_keys(site.live.farm(), &site.live.keyring(), &mut body);
     answer::document(written, body, &asked)
 }
 

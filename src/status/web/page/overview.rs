@@ -16,6 +16,7 @@ pub(super) struct OverviewPage<'a> {
     frame: Frame<'a>,
     version: u64,
     summary: Badge,
+    remarks: Vec<String>,
     counts: Vec<String>,
     groups: Vec<Group>,
     idle: Vec<IdleLine>,
@@ -104,6 +105,8 @@ impl<'a> OverviewPage<'a> {
         let now = scene.now;
         let overview = Overview::of(scene.board, now);
         let counts = counts(&overview);
+        let mut strips: Vec<&Strip> = overview.strips.iter().collect();
+        strips.sort_by_key(|strip| urgency(strip.tone()));
         // While the bus is away nobody can say that nothing changed.
         let tone = match (scene.bus, overview.tone) {
             (BusState::Following, tone) => tone,
@@ -114,11 +117,12 @@ impl<'a> OverviewPage<'a> {
             frame: Frame::new(scene, "Overview", "/index.json"),
             version: scene.version,
             summary: Badge {
-                word: overview.sentence,
+                word: overview.headline.clone(),
                 ..tone_badge(tone)
             },
+            remarks: overview.remarks,
             counts,
-            groups: overview.strips.iter().map(|s| group(s, now)).collect(),
+            groups: strips.iter().map(|strip| group(strip, now)).collect(),
             idle: overview.idle.iter().map(|row| idle(row, now)).collect(),
             slaves: overview.slaves,
             silent: overview
@@ -146,12 +150,21 @@ fn tone_badge(tone: Tone) -> Badge {
     }
 }
 
+/// What fails stands first; the rest stays where it is.
+fn urgency(tone: Tone) -> u8 {
+    match tone {
+        Tone::Bad => 0,
+        Tone::Warned => 1,
+        Tone::Unknown | Tone::Partly | Tone::Good => 2,
+    }
+}
+
 fn counts(overview: &Overview) -> Vec<String> {
     let heard = overview.slaves - overview.silent.len().min(overview.slaves);
     let mut counts = vec![match overview.slaves {
         0 => "no slave yet".to_owned(),
-        1 => format!("{heard} of 1 slave heard from"),
-        slaves => format!("{heard} of {slaves} slaves heard from"),
+        1 => format!("{heard} of 1 slave is there"),
+        slaves => format!("{heard} of {slaves} slaves are there"),
     }];
     counts.push(match overview.running {
         0 => "nothing runs".to_owned(),
