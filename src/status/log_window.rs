@@ -119,8 +119,8 @@ impl Plan {
         let end = index.end();
         let spans = match place {
             Place::End => index.last(WINDOW_BYTES, WINDOW_CHUNKS),
-            Place::Offset(offset) => index.from_offset(offset),
-            Place::Line(number) => index.from_line(number),
+            Place::Offset(offset) => index.at_offset(offset),
+            Place::Line(number) => index.at_line(number),
         };
         // The line, or the offset, may lie anywhere in the first span.
         let enough = spans.first().map_or(0, |span| span.end) + WINDOW_BYTES;

@@ -336,10 +336,15 @@ impl Text {
             }
             if chunk.offset > self.offset {
                 text += &self.sanitizer.finish();
-                text += &format!(
-                    "\n[{} bytes are missing here]\n",
-                    chunk.offset - self.offset
-                );
+                let missing = chunk.offset - self.offset;
+                text += &[
+                    "
+[",
+                    &missing.to_string(),
+                    " bytes are missing here]
+",
+                ]
+                .concat();
                 self.offset = chunk.offset;
             }
             let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);

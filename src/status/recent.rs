@@ -15,6 +15,16 @@ pub struct Recent {
     pub state: BuildState,
 }
 
+impl Recent {
+    pub(super) fn of(build: &BuildStatus, now: Timestamp) -> Self {
+        Self {
+            number: build.order.number,
+            verdict: build.verdict(now),
+            state: build.state,
+        }
+    }
+}
+
 /// How many of a row's newest builds are told of.
 pub(super) const MAX_RECENT: usize = 20;
 
@@ -25,11 +35,7 @@ pub(super) fn recent(builds: &[&BuildStatus], now: Timestamp) -> Vec<Recent> {
         .rev()
         .filter(|build| build.order.experiment.is_none())
         .take(MAX_RECENT)
-        .map(|build| Recent {
-            number: build.order.number,
-            verdict: build.verdict(now),
-            state: build.state,
-        })
+        .map(|build| Recent::of(build, now))
         .collect();
     newest.reverse();
     newest

@@ -24,6 +24,7 @@ fn board(sample: &Sample) -> Board {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is the document, word for word")]
 fn a_board_is_one_document() {
     let sample = Sample::new();
     let mut board = board(&sample);
@@ -138,6 +139,7 @@ fn a_board_is_one_document() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is the document, word for word")]
 fn a_build_is_one_document() {
     let sample = Sample::new();
     let board = board(&sample);

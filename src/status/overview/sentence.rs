@@ -109,8 +109,8 @@ fn main_clause(strips: &[Strip], tone: Tone, now: Timestamp) -> String {
         [] => {}
         [one] => clauses.push(format!("{} passes", named(one))),
         few if few.len() <= MAX_NAMED => {
-            let names: Vec<_> = few.iter().map(|strip| named(strip)).collect();
-            clauses.push(format!("{} pass", and(&names)));
+            let passing: Vec<_> = few.iter().map(|strip| named(strip)).collect();
+            clauses.push(format!("{} pass", and(&passing)));
         }
         many => clauses.push(format!("{} others pass", many.len())),
     }
@@ -209,9 +209,10 @@ fn lasting(last: &LastWord, now: Timestamp) -> String {
 }
 
 fn last_so(last: &LastWord, now: Timestamp) -> String {
-    let so = match last.verdict {
-        Verdict::Warned => "passed with warnings",
-        verdict => verdict.word(),
+    let so = if last.verdict == Verdict::Warned {
+        "passed with warnings"
+    } else {
+        last.verdict.word()
     };
     format!("last {so} {} ago", age(now.since(last.at)))
 }

@@ -1,7 +1,7 @@
 //! What the sentence says, and what it never says.
 
 use super::*;
-use crate::model::{BuildState, Roster, SlaveState};
+use crate::model::{BuildState, SlaveState};
 use crate::status::sample::{Sample, at, started};
 
 /// Builds of a builder, numbered from 1, each with the revision and what it came to.
@@ -33,14 +33,15 @@ fn told(board: &Board, seconds: u64) -> (Tone, String) {
     (overview.tone, overview.sentence())
 }
 
+type Built<'a> = &'a [(char, Verdict)];
+type Case<'a> = (&'a [(&'a str, u64)], [Built<'a>; 3], Tone, &'a str);
+
 #[test]
 fn the_sentence_is_true_to_what_is_known() {
     use Verdict::{Errored, Failed, Passed, Refused, Warned};
     let sample = Sample::new();
     let alive: &[(&str, u64)] = &[("maple", 290), ("elm", 290)];
     // Who was seen when; what foo-maple, foo-elm and bar-maple built; what is said.
-    type Built<'a> = &'a [(char, Verdict)];
-    type Case<'a> = (&'a [(&'a str, u64)], [Built<'a>; 3], Tone, &'a str);
     let cases: &[Case<'_>] = &[
         (
             &[],
@@ -134,13 +135,9 @@ fn a_slave_on_probation_or_gone_counts_neither_way() {
     let mut board = farm(&sample, &[("maple", 290), ("elm", 290)]);
     built(&sample, &mut board, "foo-maple", &[('b', Verdict::Passed)]);
     built(&sample, &mut board, "foo-elm", &[('b', Verdict::Failed)]);
-    let standings: [(u64, fn(&mut Roster)); 2] = [
-        (2, |roster| roster.lines[1].state = SlaveState::Probation),
-        (3, |roster| roster.lines[1].state = SlaveState::Revoked),
-    ];
-    for (version, change) in standings {
+    for (version, state) in [(2, SlaveState::Probation), (3, SlaveState::Revoked)] {
         let mut roster = sample.roster(version);
-        change(&mut roster);
+        roster.lines[1].state = state;
         board.set_roster(roster);
         let (tone, sentence) = told(&board, 300);
         assert_eq!(sentence, "foo passes on cpython main bbbbbbbbbb.");

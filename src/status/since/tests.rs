@@ -71,13 +71,14 @@ fn told(board: &Board, build: &str) -> String {
     }
 }
 
+type Case<'a> = (u64, &'a [(char, Verdict)], &'a [(u64, char, char)], &'a str);
+
 #[test]
 fn what_changed_since_the_last_pass_is_named_as_far_as_it_is_on_record() {
     use Verdict::{Errored, Failed, Passed, Warned};
     let sample = Sample::new();
     let chain = [(1, '-', 'a'), (2, 'a', 'b'), (3, 'b', 'c'), (4, 'c', 'd')];
     // The first number, the builds, the changes on record, what is told of the newest build.
-    type Case<'a> = (u64, &'a [(char, Verdict)], &'a [(u64, char, char)], &'a str);
     let cases: &[Case<'_>] = &[
         (1, &[('a', Passed)], &chain, "not asked"),
         (1, &[('a', Failed)], &chain, "never"),

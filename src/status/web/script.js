@@ -13,6 +13,7 @@
   let heard = "";
   let timer = 0;
   let newest = 0;
+  let grown = false;
   let busy = false;
   let again = false;
 
@@ -80,6 +81,10 @@
     if (old.dataset.chosen === "reader" && next.dataset.live && grows(old) === grows(next)) {
       next.dataset.live = old.dataset.live;
       next.querySelector("#log").replaceWith(byId("log"));
+    } else if (grown) {
+      // The new page's log need not end where the stream has come to.
+      heard = "";
+      grown = false;
     }
     for (const id of open) {
       const details = next.querySelector("#" + id);
@@ -107,6 +112,7 @@
     const list = byId("lines");
     if (!list || !lines.length) return;
     const followed = atEnd();
+    grown = true;
     if (byId("instead")) byId("instead").remove();
     for (const [number, html] of lines) {
       let line = list.lastElementChild;

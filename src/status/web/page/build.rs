@@ -6,11 +6,11 @@ use super::super::Scene;
 use super::changes::Changes;
 use super::frame::{Badge, Bytes, Frame, When, href};
 use super::log::{LogPart, may_grow};
-use super::overview::{Strips, strips};
+use super::overview::{Cell, cell};
 use crate::model::{BuildState, ReportBody, Timestamp, Verdict};
 use crate::status::build::{BuildStatus, StepStatus};
 use crate::status::log_window::LogView;
-use crate::status::recent::{Recent, recent};
+use crate::status::recent::{MAX_RECENT, Recent};
 use crate::status::text::{
     age, badge, detail, isolation_word, later, span, state_badge, step_badge, warnings,
 };
@@ -21,16 +21,15 @@ pub(super) struct BuildPage<'a> {
     frame: Frame<'a>,
     id: String,
     href: String,
-    number: u64,
     builder: String,
     verdict: Badge,
     detail: String,
     ended: Option<When>,
     took: String,
     live: Option<String>,
-    earlier: Option<u64>,
-    next: Option<u64>,
-    recent: Strips,
+    earlier: Option<Other>,
+    next: Option<Other>,
+    others: Vec<Other>,
     warnings: Vec<String>,
     facts: Vec<Fact>,
     sources: Vec<(String, String)>,
@@ -41,12 +40,19 @@ pub(super) struct BuildPage<'a> {
     log: LogPart,
 }
 
+/// A build of the same builder.
+struct Other {
+    href: String,
+    cell: Cell,
+    is_this: bool,
+}
+
 struct Fact {
     name: String,
     value: String,
 }
 
-fn fact(name: impl Into<String>, value: impl ToString) -> Fact {
+fn fact(name: impl Into<String>, value: &impl ToString) -> Fact {
     Fact {
         name: name.into(),
         value: value.to_string(),
@@ -79,10 +85,11 @@ impl<'a> BuildPage<'a> {
         let (id, order) = (build.id(), &build.order);
         let href = href(&id);
         let ending = build.ending.as_ref();
-        let verdict = match build.verdict(now) {
+        let verdict = Badge::from(match build.verdict(now) {
             Some(verdict) => badge(verdict),
             None => state_badge(build.state),
-        };
+        });
+        let title = format!("{} {id}", verdict.glyph);
         let place = |build: &BuildStatus| (build.order.number, build.sequence);
         let others: Vec<_> = board.builds_of(&order.builder).collect();
         let earlier = others
@@ -90,14 +97,13 @@ impl<'a> BuildPage<'a> {
             .rev()
             .find(|other| place(other) < place(build));
         let next = others.iter().find(|other| place(other) > place(build));
-        let part = LogPart::new(build, log);
+        let part = LogPart::new(build, log, now);
         Self {
-            frame: Frame::new(scene, &id.to_string(), &format!("{href}.json")),
+            frame: Frame::new(scene, &title, &format!("{href}.json")),
             live: live(build, log, &href, now),
             id: id.to_string(),
-            number: order.number,
             builder: order.builder.to_string(),
-            verdict: verdict.into(),
+            verdict,
             detail: ending.map_or_else(
                 || silence(build, now),
                 |ending| {
@@ -113,9 +119,9 @@ impl<'a> BuildPage<'a> {
                 .map_or_else(String::new, |(ending, started)| {
                     span(ending.issued.since(started))
                 }),
-            earlier: earlier.map(|other| other.order.number),
-            next: next.map(|other| other.order.number),
-            recent: around(&others, build, now),
+            earlier: earlier.map(|other| other_build(other, build, now)),
+            next: next.map(|other| other_build(other, build, now)),
+            others: around(&others, build, now),
             warnings: warnings(board, build),
             facts: facts(build),
             sources: order
@@ -179,13 +185,25 @@ fn silence(build: &BuildStatus, now: Timestamp) -> String {
 }
 
 /// The builds of the same builder around this one.
-fn around(others: &[&BuildStatus], build: &BuildStatus, now: Timestamp) -> Strips {
+fn around(others: &[&BuildStatus], build: &BuildStatus, now: Timestamp) -> Vec<Other> {
     let after = others
         .iter()
         .position(|other| other.command == build.command)
-        .map_or(others.len(), |at| others.len().min(at + 8));
-    let around: Vec<Recent> = recent(&others[..after], now);
-    strips(&around)
+        .map_or(others.len(), |at| others.len().min(at + SHOWN_AFTER));
+    let from = after.saturating_sub(MAX_RECENT);
+    let around = others[from..after].iter();
+    around.map(|other| other_build(other, build, now)).collect()
+}
+
+/// So many builds after the one that is shown are offered.
+const SHOWN_AFTER: usize = 8;
+
+fn other_build(other: &BuildStatus, shown: &BuildStatus, now: Timestamp) -> Other {
+    Other {
+        href: href(&other.id()),
+        cell: cell(&Recent::of(other, now)),
+        is_this: other.command == shown.command,
+    }
 }
 
 fn facts(build: &BuildStatus) -> Vec<Fact> {
@@ -198,18 +216,18 @@ fn facts(build: &BuildStatus) -> Vec<Fact> {
     facts.extend(order.requester.as_ref().map(|who| fact("Asked by", who)));
     facts.extend(order.retry_of.map(|number| {
         let value = format!("{}/{number}, attempt {}", order.builder, order.attempt);
-        fact("Repeats", value)
+        fact("Repeats", &value)
     }));
     facts.extend(
         order
             .experiment
             .is_some()
-            .then(|| fact("Part of", "an answer about older code")),
+            .then(|| fact("Part of", &"an answer about older code")),
     );
     if let Some(ReportBody::Finished { isolation, .. }) =
         build.ending.as_ref().map(|ending| &ending.body)
     {
-        facts.push(fact("Isolation", isolation_word(*isolation)));
+        facts.push(fact("Isolation", &isolation_word(*isolation)));
     }
     facts
 }
@@ -298,32 +316,21 @@ fn times(build: &BuildStatus, now: Timestamp) -> Vec<Moment> {
 
 fn signed(build: &BuildStatus) -> Vec<Fact> {
     let mut signed = vec![
-        fact("Command", build.command),
-        fact("signed by the master's", build.signer),
+        fact("Command", &build.command),
+        fact("signed by the master's", &build.signer),
     ];
     let Some(ending) = &build.ending else {
         return signed;
     };
-    signed.push(fact("Report", ending.report));
-    signed.push(fact("signed by the slave's", ending.signer));
+    signed.push(fact("Report", &ending.report));
+    signed.push(fact("signed by the slave's", &ending.signer));
     if let ReportBody::Finished { log, .. } = &ending.body {
         signed.push(fact("Logs", log));
     }
     let logs = (1..).zip(&build.steps);
     signed.extend(logs.filter_map(|(number, step)| {
         let outcome = step.outcome.as_ref()?;
-        Some(fact(format!("Log of step {number}"), outcome.log))
+        Some(fact(format!("Log of step {number}"), &outcome.log))
     }));
     signed
-}
-
-impl BuildPage<'_> {
-    /// The page of another build of the same builder.
-    fn other(&self, number: &u64) -> String {
-        format!("/build/{}/{number}", self.builder)
-    }
-
-    fn is_this(&self, number: &u64) -> bool {
-        *number == self.number
-    }
 }

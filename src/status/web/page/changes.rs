@@ -16,7 +16,7 @@ pub(super) struct Changes {
     /// A sentence in place of a pass.
     pub(super) none: &'static str,
     pub(super) moves: Vec<MoveLine>,
-    pub(super) changes: Vec<ChangeLine>,
+    pub(super) list: Vec<ChangeLine>,
     pub(super) more_commits: u64,
     pub(super) remark: &'static str,
 }
@@ -50,7 +50,7 @@ impl Changes {
             when: None,
             none: "",
             moves: Vec::new(),
-            changes: build
+            list: build
                 .order
                 .covers
                 .iter()
@@ -92,7 +92,7 @@ fn known(since: &SinceLastPass<'_>, now: Timestamp) -> Changes {
         when: ended.map(|at| When::new(at, now)),
         none: "",
         moves: since.moves.iter().map(move_line).collect(),
-        changes: since
+        list: since
             .changes
             .iter()
             .map(|change| ChangeLine {

@@ -1,6 +1,7 @@
 //! A part of a log as HTML.
 
 use super::super::colours::{Colours, escape};
+use crate::model::Timestamp;
 use crate::status::build::BuildStatus;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
 use crate::status::terminal::MARK;
@@ -43,9 +44,10 @@ pub fn line_html(colours: &mut Colours, line: &LogLine) -> String {
 }
 
 impl LogPart {
-    pub(super) fn new(build: &BuildStatus, log: &LogView) -> Self {
+    pub(super) fn new(build: &BuildStatus, log: &LogView, now: Timestamp) -> Self {
         let instead = match log {
             LogView::Window(window) => return Self::of(build, window),
+            LogView::Nothing if build.verdict(now).is_some() => "Nothing was printed.".to_owned(),
             LogView::Nothing => "Nothing was printed yet.".to_owned(),
             LogView::Unreadable(why) => format!("The log cannot be shown: {why}."),
         };

@@ -4,10 +4,10 @@ use askama::Template;
 
 use super::super::{BusState, Scene};
 use super::frame::{Badge, Frame, When, class, href};
-use crate::model::{BuildId, BuildState, BuilderName, Timestamp};
+use crate::model::{BuildId, BuildState, BuilderName, Timestamp, Verdict};
 use crate::status::overview::{Overview, Strip, Tone};
 use crate::status::recent::Recent;
-use crate::status::row::{LastWord, Row, Running};
+use crate::status::row::{LastWord, Row, Running, Shown};
 use crate::status::text::{Paint, badge, shown_badge, slave_mark, state_badge};
 
 #[derive(Template)]
@@ -23,7 +23,11 @@ pub(super) struct OverviewPage<'a> {
     silent: Vec<SilentLine>,
     slaves: usize,
     notes: Vec<String>,
+    more_notes: usize,
 }
+
+/// So many oddities are named; the rest is counted.
+const MAX_NOTES: usize = 10;
 
 /// A project on its branches.
 struct Group {
@@ -58,9 +62,9 @@ struct Mark {
 }
 
 /// The newest builds as cells.
-pub(super) struct Strips {
-    pub(super) label: String,
-    pub(super) cells: Vec<Cell>,
+struct Strips {
+    label: String,
+    cells: Vec<Cell>,
 }
 
 pub(super) struct Cell {
@@ -113,12 +117,14 @@ impl<'a> OverviewPage<'a> {
             (BusState::CatchingUp | BusState::Away { .. }, Tone::Good) => Tone::Partly,
             (BusState::CatchingUp | BusState::Away { .. }, tone) => tone,
         };
+        let badge = tone_badge(tone);
+        let title = format!("{} Overview", badge.glyph);
         Self {
-            frame: Frame::new(scene, "Overview", "/index.json"),
+            frame: Frame::new(scene, &title, "/index.json"),
             version: scene.version,
             summary: Badge {
                 word: overview.headline.clone(),
-                ..tone_badge(tone)
+                ..badge
             },
             remarks: overview.remarks,
             counts,
@@ -135,7 +141,8 @@ impl<'a> OverviewPage<'a> {
                     builders: silence.builders,
                 })
                 .collect(),
-            notes: overview.notes,
+            more_notes: overview.notes.len().saturating_sub(MAX_NOTES),
+            notes: overview.notes.into_iter().take(MAX_NOTES).collect(),
         }
     }
 }
@@ -160,12 +167,16 @@ fn urgency(tone: Tone) -> u8 {
 }
 
 fn counts(overview: &Overview) -> Vec<String> {
-    let heard = overview.slaves - overview.silent.len().min(overview.slaves);
-    let mut counts = vec![match overview.slaves {
-        0 => "no slave yet".to_owned(),
-        1 => format!("{heard} of 1 slave is there"),
-        slaves => format!("{heard} of {slaves} slaves are there"),
-    }];
+    let mut counts = Vec::new();
+    // That some are silent stands in the remarks.
+    match overview.slaves {
+        0 => counts.push("no slave yet".to_owned()),
+        1 if overview.silent.is_empty() => counts.push("the only slave is there".to_owned()),
+        slaves if overview.silent.is_empty() => {
+            counts.push(format!("all {slaves} slaves are there"));
+        }
+        _ => {}
+    }
     counts.push(match overview.running {
         0 => "nothing runs".to_owned(),
         1 => "1 build runs".to_owned(),
@@ -184,11 +195,15 @@ fn group(strip: &Strip, now: Timestamp) -> Group {
     let branches: Vec<_> = branches
         .map(|(repository, branch)| format!("{repository} {branch}"))
         .collect();
+    let mut rows: Vec<&Row> = strip.rows.iter().collect();
+    let bad = Shown::Verdict(Verdict::Failed);
+    let warned = Shown::Verdict(Verdict::Warned);
+    rows.sort_by_key(|row| (row.shown() != bad, row.shown() != warned));
     Group {
         name: strip.project.to_string(),
         branches: branches.join(", "),
         tone: tone_badge(strip.tone()),
-        lines: strip.rows.iter().map(|row| line(row, now)).collect(),
+        lines: rows.into_iter().map(|row| line(row, now)).collect(),
     }
 }
 
@@ -265,7 +280,7 @@ fn doing(builder: &BuilderName, running: &Running, waiting: usize, now: Timestam
 }
 
 /// Builds as cells, and what they are in words.
-pub(super) fn strips(recent: &[Recent]) -> Strips {
+fn strips(recent: &[Recent]) -> Strips {
     let cells: Vec<Cell> = recent.iter().map(cell).collect();
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for cell in &cells {
@@ -288,7 +303,7 @@ pub(super) fn strips(recent: &[Recent]) -> Strips {
     Strips { label, cells }
 }
 
-fn cell(recent: &Recent) -> Cell {
+pub(super) fn cell(recent: &Recent) -> Cell {
     let badge = Badge::from(match recent.verdict {
         Some(verdict) => badge(verdict),
         None => state_badge(recent.state),
