@@ -280,22 +280,27 @@ fn a_page_is_live_as_long_as_more_may_come() {
         Some(rest.split_once('"')?.0.to_owned())
     };
     let mut window = window();
-    let tail = "/build/foo-maple/1/live?step=2&#38;offset=6000&#38;line=40";
+    let tail = |stage: &str| {
+        let live = "/build/foo-maple/1/live?seen=";
+        Some(format!(
+            "{live}{stage}&#38;step=2&#38;offset=6000&#38;line=40"
+        ))
+    };
     let view = |window: &LogWindow| LogView::Window(window.clone());
-    assert_eq!(live(&shown.overview()).as_deref(), Some("/live"));
+    assert_eq!(live(&shown.overview()).as_deref(), Some("/live?seen=7"));
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some(tail)
+        live(&shown.build("foo-maple/1", &view(&window))),
+        tail("running-1-1-open")
     );
     assert_eq!(
         live(&shown.build("foo-maple/1", &LogView::Nothing)).as_deref(),
-        Some("/build/foo-maple/1/live")
+        Some("/build/foo-maple/1/live?seen=running-1-1-open")
     );
     // An earlier part of the log does not grow.
     window.later = true;
     assert_eq!(
         live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some("/build/foo-maple/1/live")
+        Some("/build/foo-maple/1/live?seen=running-1-1-open")
     );
     for event in events {
         shown.board.apply(event);
@@ -304,8 +309,8 @@ fn a_page_is_live_as_long_as_more_may_come() {
     assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
     (window.later, window.bytes) = (false, 5);
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some(tail)
+        live(&shown.build("foo-maple/1", &view(&window))),
+        tail("done-2-failed")
     );
     window.bytes = 6;
     assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
