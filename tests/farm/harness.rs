@@ -200,6 +200,12 @@ parameters.version = {{ type = "word" }}
 
     /// Writes master.toml: builder foo-linux runs `record` at each move of the branch main of the repository `trunk`.
     pub(crate) fn write_master_toml(&self, more: &str) {
+        let steps = r#"[{ command = "record", timeout-minutes = 1 }]"#;
+        self.write_master_toml_with(steps, more);
+    }
+
+    /// The same with other steps.
+    pub(crate) fn write_master_toml_with(&self, steps: &str, more: &str) {
         let text = format!(
             r#"farm = "{}"
 bus = "nats://127.0.0.1:{}"
@@ -217,7 +223,7 @@ poll-seconds = 1
 slave = "maple"
 project = "foo"
 sources = {{ python = "main" }}
-steps = [{{ command = "record", timeout-minutes = 1 }}]
+steps = {steps}
 {more}
 "#,
             self.id,
@@ -438,6 +444,11 @@ steps = [{{ command = "record", timeout-minutes = 1 }}]
 
     /// Makes a commit to the trunk and returns its revision.
     pub(crate) fn check_in(&self, file: &str) -> String {
+        self.check_in_as(file, "A", file)
+    }
+
+    /// The same by another author, under another subject.
+    pub(crate) fn check_in_as(&self, file: &str, author: &str, subject: &str) -> String {
         let trunk = self.path("trunk");
         if !trunk.exists() {
             fs::create_dir(&trunk).unwrap();
@@ -449,13 +460,13 @@ steps = [{{ command = "record", timeout-minutes = 1 }}]
             &trunk,
             &[
                 "-c",
-                "user.name=A",
+                &format!("user.name={author}"),
                 "-c",
                 "user.email=a@example.org",
                 "commit",
                 "--quiet",
                 "-m",
-                file,
+                subject,
             ],
         );
         git(&trunk, &["rev-parse", "HEAD"])

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod browser;
 mod check_ins;
 mod crashes;
 mod doctor;

@@ -12,21 +12,21 @@ use crate::harness::Farm;
 use crate::process::{PYBOTS, Process, eventually, pybots};
 
 /// A status page of a farm.
-struct Page {
+pub(crate) struct Page {
     process: Process,
     address: SocketAddr,
 }
 
 /// What the server answered.
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Page {
     /// Serves the farm's page from the history in `store`, and waits until it has read all that the streams hold.
-    async fn serve(farm: &Farm, store: &str) -> Self {
+    pub(crate) async fn serve(farm: &Farm, store: &str) -> Self {
         let page = Self::start(farm, store).await;
         eventually("the page follows the bus", || async {
             let answer = page.get("/").await;
@@ -34,6 +34,10 @@ impl Page {
         })
         .await;
         page
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     async fn start(farm: &Farm, store: &str) -> Self {
@@ -70,7 +74,7 @@ impl Page {
         }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
 }
