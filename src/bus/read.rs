@@ -36,9 +36,13 @@ impl Delivery {
     }
 }
 
-/// Most messages of one batch, and how long the next one of it may take.
-const BATCH: usize = 256;
+/// How long the next message of a batch may take.
 const BATCH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most messages of one batch. Chunks of a log are large, and a batch is held in memory.
+fn most_of_a_batch(stream: Stream) -> usize {
+    if stream == Stream::Logs { 32 } else { 256 }
+}
 
 impl Bus {
     /// The next messages of `filter` from sequence `from` on, oldest first; empty when there are none.
@@ -53,8 +57,9 @@ impl Bus {
         from: u64,
     ) -> Result<Vec<Delivery>, BusError> {
         let what = || format!("read the stream {}", stream.name());
+        let most = most_of_a_batch(stream);
         let request =
-            serde_json::json!({ "seq": from.max(1), "next_by_subj": filter, "batch": BATCH });
+            serde_json::json!({ "seq": from.max(1), "next_by_subj": filter, "batch": most });
         let inbox = self.client.new_inbox();
         let mut replies = self
             .client
@@ -88,7 +93,7 @@ impl Bus {
                     let last = batch
                         .last()
                         .map_or(from.saturating_sub(1), |last: &Delivery| last.sequence);
-                    if batch.len() >= BATCH || message.sequence <= last {
+                    if batch.len() >= most || message.sequence <= last {
                         return Err(BusError::request(what())(
                             "the answer is not what was asked for",
                         ));

@@ -73,6 +73,9 @@ pub struct Stray<'a> {
     pub why: Answer,
 }
 
+/// Of what does not verify, the newest this many of each stream are shown: junk must not fill a viewer's memory.
+pub(super) const MAX_UNPROVEN: u16 = 200;
+
 /// What viewers see.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
@@ -131,8 +134,15 @@ impl Board {
                 }
             }
             Event::Unproven(unproven) => {
-                self.unproven
-                    .insert((unproven.stream, unproven.sequence), unproven);
+                let stream = unproven.stream;
+                self.unproven.insert((stream, unproven.sequence), unproven);
+                let held = self.unproven.range((stream, 0)..=(stream, u64::MAX));
+                if held.count() > usize::from(MAX_UNPROVEN)
+                    && let Some(oldest) =
+                        self.unproven.range((stream, 0)..).next().map(|(at, _)| *at)
+                {
+                    self.unproven.remove(&oldest);
+                }
             }
         }
     }

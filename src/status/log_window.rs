@@ -1,64 +1,550 @@
-//! A part of one step's log, as lines.
+//! A part of one step's output, as lines that are safe to show.
 
-/// A part of one step's log, as lines.
+use bytes::Bytes;
+
+use super::log_index::{Span, StepIndex, newlines};
+use super::terminal::{RESET, Sanitizer};
+
+/// Most lines of a window.
+pub(super) const WINDOW_LINES: usize = 1_000;
+/// Most bytes of a window: a script may print one endless line.
+pub(super) const WINDOW_BYTES: u64 = 64 * 1024;
+
+/// Most chunks that are read for one.
+const WINDOW_CHUNKS: u32 = 1_024;
+
+/// What can be shown of a log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LogView {
+    /// A part of one step's output.
+    Window(LogWindow),
+    /// No step has printed anything yet.
+    Nothing,
+    /// It cannot be read now, or is no longer held: a sentence.
+    Unreadable(String),
+}
+
+/// A part of one step's output.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogWindow {
     /// Which step, from 0.
     pub step: u16,
-    /// Where it begins in that step's output, in bytes.
+    /// Where the window begins in that step's output, in bytes.
     pub from: u64,
     /// Where it ends.
     pub to: u64,
-    /// How many bytes of the step's output are held now.
+    /// How many bytes of that step's output there are now.
     pub bytes: u64,
-    /// The number of its first line.
+    /// The number of its first line, from 1.
     pub first_line: u64,
-    /// The number of the line that comes after it.
+    /// The number of the line that goes on at `to`.
     pub next_line: u64,
-    /// The lines.
+    /// Its lines.
     pub lines: Vec<LogLine>,
-    /// Where the window before this one begins, if there is one.
+    /// Where the window before this one may begin.
     pub earlier: Option<u64>,
     /// Whether there is more after it.
     pub later: bool,
-    /// Who chose the step and the place.
+    /// Who chose it.
     pub chosen: Chosen,
 }
 
-/// Who chose which part of a log is shown.
+/// Who chose what part is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Chosen {
-    /// Nobody: the end of the step of most interest.
+    /// Nobody: it is what most readers look for.
     ByDefault,
     /// The reader.
     ByReader,
 }
 
-/// One line.
+/// A line, or a piece of one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogLine {
-    /// Its number in this step, from 1.
+    /// Its number in the step's output, from 1.
     pub number: u64,
     /// What it says.
     pub text: LineText,
 }
 
-/// What a line says, and who says it.
+impl LogLine {
+    /// A word of ours.
+    #[must_use]
+    pub fn note(number: u64, text: String) -> Self {
+        let text = LineText::Note(text);
+        Self { number, text }
+    }
+}
+
+/// What a line says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LineText {
-    /// What the script printed, made safe: nothing but SGR sequences is left that could steer anything.
+    /// Output, made safe by a [`Sanitizer`]: the only control sequences left are SGR colours.
     Output(String),
-    /// A note of ours: missing, cut, conflict.
+    /// Our own word on what is not there.
     Note(String),
 }
 
-/// What there is to show of a log.
+/// Which part is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// The end, where errors usually are.
+    End,
+    /// From this byte on.
+    Offset(u64),
+    /// From this line on, counted from 1.
+    Line(u64),
+}
+
+/// Some of a step's output as it was read, and where it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) offset: u64,
+    pub(super) bytes: Bytes,
+}
+
+/// What is to be read for a window.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LogView {
-    /// A part of it.
-    Window(LogWindow),
-    /// No step has started, or nothing was printed.
-    Nothing,
-    /// It cannot be read now, or no longer, and why.
-    Unreadable(String),
+pub(super) struct Plan {
+    pub(super) spans: Vec<Span>,
+    /// The number of the line that goes on where the first of them begins.
+    first_line: u64,
+    /// Where the output ends.
+    end: u64,
+}
+
+impl Plan {
+    /// What holds the window at `place`, and no more than a few spans of it.
+    pub(super) fn new(index: &StepIndex, place: Place) -> Self {
+        let end = index.end();
+        let spans = match place {
+            Place::End => index.last(WINDOW_BYTES, WINDOW_CHUNKS),
+            Place::Offset(offset) => index.from_offset(offset),
+            Place::Line(number) => index.from_line(number),
+        };
+        // The line, or the offset, may lie anywhere in the first span.
+        let enough = spans.first().map_or(0, |span| span.end) + WINDOW_BYTES;
+        let mut chunks = 0;
+        let enough = spans
+            .iter()
+            .position(|span| {
+                let before = chunks;
+                chunks += span.chunks;
+                place != Place::End && (span.offset >= enough || before >= WINDOW_CHUNKS)
+            })
+            .unwrap_or(spans.len());
+        Self {
+            spans: spans[..enough].to_vec(),
+            first_line: spans.first().map_or(index.lines(), |span| span.line) + 1,
+            end,
+        }
+    }
+}
+
+/// The window at `place`, from what was read for its plan.
+pub(super) fn window(step: u16, place: Place, plan: &Plan, runs: &[Run]) -> LogWindow {
+    let (from, number) = begin(place, plan.end, plan.first_line, runs);
+    let mut writer = LineWriter::new(from, number);
+    let mut lines = Vec::new();
+    let mut left = WINDOW_BYTES;
+    for run in runs {
+        let skip = usize::try_from(from.saturating_sub(run.offset)).unwrap_or(usize::MAX);
+        let bytes = run.bytes.get(skip..).unwrap_or_default();
+        if bytes.is_empty() {
+            continue;
+        }
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let fits = end_of_line(&bytes[..room], WINDOW_LINES.saturating_sub(lines.len()));
+        if fits == 0 {
+            break;
+        }
+        join(
+            &mut lines,
+            writer.push(run.offset.max(from), &bytes[..fits]),
+        );
+        left -= fits as u64;
+        if fits < bytes.len() {
+            break;
+        }
+    }
+    let (to, next_line) = (writer.offset, writer.number);
+    join(&mut lines, writer.finish());
+    LogWindow {
+        step,
+        from,
+        to,
+        bytes: plan.end,
+        first_line: number,
+        next_line,
+        lines,
+        earlier: (from > 0).then(|| from.saturating_sub(WINDOW_BYTES)),
+        later: to < plan.end,
+        chosen: Chosen::ByDefault,
+    }
+}
+
+/// How much of `bytes` is at most so many lines.
+fn end_of_line(bytes: &[u8], lines: usize) -> usize {
+    let Some(last) = lines.checked_sub(1) else {
+        return 0;
+    };
+    let mut ends = (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n');
+    ends.nth(last).map_or(bytes.len(), |(end, _)| end)
+}
+
+/// Where the window begins, and the number of the line that is there.
+fn begin(place: Place, end: u64, first: u64, runs: &[Run]) -> (u64, u64) {
+    let start = runs.first().map_or(0, |run| run.offset);
+    match place {
+        Place::Offset(offset) => {
+            let mut number = first;
+            let mut next = start;
+            for run in runs {
+                number += u64::from(run.offset > next && next < offset);
+                next = run.offset + run.bytes.len() as u64;
+                let before =
+                    usize::try_from(offset.saturating_sub(run.offset)).unwrap_or(usize::MAX);
+                number += newlines(&run.bytes[..before.min(run.bytes.len())]);
+            }
+            (offset.max(start).min(end.max(start)), number)
+        }
+        Place::Line(wanted) => {
+            line_begins(runs, first, |number, _| number >= wanted).unwrap_or((start, first))
+        }
+        Place::End => {
+            // The last so many bytes, from the beginning of a line if one begins there, and of those the last so many lines.
+            let earliest = end.saturating_sub(WINDOW_BYTES).max(start);
+            let mut begins = Vec::new();
+            line_begins(runs, first, |number, offset| {
+                if offset >= earliest && offset < end {
+                    begins.push((offset, number));
+                }
+                false
+            });
+            let surplus = begins.len().saturating_sub(WINDOW_LINES);
+            match begins.get(surplus) {
+                Some((offset, number)) => (*offset, *number),
+                // One endless line.
+                None => begin(Place::Offset(earliest), end, first, runs),
+            }
+        }
+    }
+}
+
+/// Tells `found` of every place where a line begins, until it says that this is the one. What was read begins in the
+/// middle of a line unless it is the beginning of all.
+fn line_begins(
+    runs: &[Run],
+    first: u64,
+    mut found: impl FnMut(u64, u64) -> bool,
+) -> Option<(u64, u64)> {
+    let mut number = first;
+    let mut next = runs.first()?.offset;
+    if next == 0 && found(number, 0) {
+        return Some((0, number));
+    }
+    for run in runs {
+        if run.offset > next {
+            number += 1;
+            if found(number, run.offset) {
+                return Some((run.offset, number));
+            }
+        }
+        next = run.offset;
+        for byte in &run.bytes {
+            next += 1;
+            if *byte == b'\n' {
+                number += 1;
+                if found(number, next) {
+                    return Some((next, number));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Puts pieces of one line together.
+fn join(lines: &mut Vec<LogLine>, pieces: Vec<LogLine>) {
+    for piece in pieces {
+        match (lines.last_mut(), piece) {
+            (
+                Some(LogLine {
+                    number,
+                    text: LineText::Output(text),
+                }),
+                LogLine {
+                    number: same,
+                    text: LineText::Output(more),
+                },
+            ) if *number == same => text.push_str(&more),
+            (_, piece) => lines.push(piece),
+        }
+    }
+}
+
+/// Turns output into safe, numbered lines, piece by piece.
+pub(super) struct LineWriter {
+    sanitizer: Sanitizer,
+    /// Where the output goes on.
+    offset: u64,
+    /// The number of the line that goes on there.
+    number: u64,
+}
+
+impl LineWriter {
+    /// Begins at `offset`, in line `number`.
+    pub(super) fn new(offset: u64, number: u64) -> Self {
+        Self {
+            sanitizer: Sanitizer::new(true),
+            offset,
+            number,
+        }
+    }
+
+    /// Where the output goes on.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The number of the line that goes on there.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The lines of the next piece of output, which lies at `offset`. What of it came before is passed over, and what is
+    /// missing before it is said. The last line may go on with the first line of the next piece, which then has the same
+    /// number.
+    pub(super) fn push(&mut self, offset: u64, bytes: &[u8]) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        if offset > self.offset {
+            lines.extend(self.finish());
+            let missing = format!("{} bytes are missing here", offset - self.offset);
+            lines.push(LogLine::note(self.number, missing));
+            self.number += 1;
+            self.offset = offset;
+        }
+        let known = usize::try_from(self.offset - offset).unwrap_or(usize::MAX);
+        let Some(fresh) = bytes.get(known..) else {
+            return lines;
+        };
+        self.offset += fresh.len() as u64;
+        for piece in fresh.split_inclusive(|byte| *byte == b'\n') {
+            let safe = self.sanitizer.push(piece);
+            let ended = piece.ends_with(b"\n");
+            let text = safe.strip_suffix('\n').unwrap_or(&safe);
+            if ended || !text.is_empty() {
+                lines.push(self.output(text.to_owned()));
+            }
+            self.number += u64::from(ended);
+        }
+        lines
+    }
+
+    /// What was held back of an unfinished line.
+    pub(super) fn finish(&mut self) -> Vec<LogLine> {
+        let rest = self.sanitizer.finish();
+        if rest.is_empty() || rest == RESET {
+            Vec::new()
+        } else {
+            vec![self.output(rest)]
+        }
+    }
+
+    fn output(&self, text: String) -> LogLine {
+        LogLine {
+            number: self.number,
+            text: LineText::Output(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FarmId, LogChunk, PayloadId, Timestamp};
+    use crate::status::log_index::LogIndex;
+    use proptest::prelude::*;
+
+    /// What a stream holds of step 0.
+    struct Log {
+        index: LogIndex,
+        chunks: Vec<LogChunk>,
+    }
+
+    impl Log {
+        fn new(chunks: &[(u64, &[u8])]) -> Self {
+            let chunks: Vec<LogChunk> = chunks
+                .iter()
+                .map(|(offset, bytes)| LogChunk {
+                    farm: FarmId([0; 32]),
+                    slave: "maple".parse().unwrap(),
+                    builder: "foo-maple".parse().unwrap(),
+                    command: PayloadId([0; 32]),
+                    step: 0,
+                    offset: *offset,
+                    issued: Timestamp(0),
+                    bytes: bytes.to_vec().into(),
+                })
+                .collect();
+            let mut index = LogIndex::default();
+            for (sequence, chunk) in (0..).zip(&chunks) {
+                index.take(sequence, chunk);
+            }
+            Self { index, chunks }
+        }
+
+        fn whole(log: &[u8], size: usize) -> Self {
+            let offsets = (0..).step_by(size);
+            Self::new(&offsets.zip(log.chunks(size)).collect::<Vec<_>>())
+        }
+
+        fn window(&self, place: Place) -> LogWindow {
+            let plan = Plan::new(self.index.step(0).unwrap(), place);
+            let mut runs: Vec<Run> = Vec::new();
+            for span in &plan.spans {
+                for sequence in span.messages() {
+                    let chunk = &self.chunks[usize::try_from(sequence).unwrap()];
+                    runs.push(Run {
+                        offset: chunk.offset,
+                        bytes: chunk.bytes.clone(),
+                    });
+                }
+            }
+            window(0, place, &plan, &runs)
+        }
+    }
+
+    fn shown(window: &LogWindow) -> Vec<(u64, String)> {
+        let text = |text: &LineText| match text {
+            LineText::Output(text) => text.clone(),
+            LineText::Note(text) => format!("[{text}]"),
+        };
+        let lines = window.lines.iter();
+        lines.map(|line| (line.number, text(&line.text))).collect()
+    }
+
+    fn line(number: u64, text: &str) -> (u64, String) {
+        (number, text.to_owned())
+    }
+
+    #[test]
+    fn a_window_begins_where_it_was_asked_to() {
+        let log = Log::new(&[(0, b"one\ntwo\nth"), (10, b"ree\nfour")]);
+        let all = [
+            line(1, "one"),
+            line(2, "two"),
+            line(3, "three"),
+            line(4, "four"),
+        ];
+        for (place, from, lines) in [
+            (Place::End, 0, &all[..]),
+            (Place::Offset(0), 0, &all),
+            (Place::Line(1), 0, &all),
+            (Place::Line(3), 8, &all[2..]),
+            (Place::Offset(9), 9, &[line(3, "hree"), line(4, "four")]),
+            (Place::Offset(18), 18, &[]),
+            (Place::Offset(99), 18, &[]),
+        ] {
+            let window = log.window(place);
+            assert_eq!(shown(&window), lines, "{place:?}");
+            assert_eq!((window.from, window.to), (from, 18), "{place:?}");
+            assert_eq!(window.next_line, 4, "{place:?}");
+            assert!(!window.later, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_and_ends_a_line() {
+        let log = Log::new(&[(0, b"one\ntw"), (16, b"end\nlast\n")]);
+        let lines = [
+            line(1, "one"),
+            line(2, "tw"),
+            line(2, "[10 bytes are missing here]"),
+            line(3, "end"),
+            line(4, "last"),
+        ];
+        assert_eq!(shown(&log.window(Place::Offset(0))), lines);
+        assert_eq!(shown(&log.window(Place::Line(3))), lines[3..]);
+        assert_eq!(shown(&log.window(Place::Offset(16))), lines[3..]);
+    }
+
+    #[test]
+    fn an_endless_line_is_shown_in_parts() {
+        let log = Log::whole(&vec![b'x'; 1_000_000], 60_000);
+        let window = log.window(Place::End);
+        assert_eq!(window.lines.len(), 1);
+        assert_eq!(
+            (window.from, window.to),
+            (1_000_000 - WINDOW_BYTES, 1_000_000)
+        );
+        assert_eq!(window.earlier, Some(1_000_000 - 2 * WINDOW_BYTES));
+        let window = log.window(Place::Offset(0));
+        assert_eq!((window.to, window.next_line), (WINDOW_BYTES, 1));
+        assert!(window.later);
+        // Whatever is asked for, no more is read than a window and its neighbours.
+        for place in [Place::End, Place::Offset(0), Place::Line(1), Place::Line(9)] {
+            let plan = Plan::new(log.index.step(0).unwrap(), place);
+            assert!(plan.spans.len() <= 4, "{place:?}: {}", plan.spans.len());
+        }
+    }
+
+    #[test]
+    fn a87_the_lines_of_a_window_hold_no_control_character_but_colours() {
+        let log = Log::new(&[
+            (0, b"a\x1b]0;x\x07\rb\n\x1b[31mred\n"),
+            (19, b"\x1b[0m\xff\n"),
+        ]);
+        let lines = [
+            line(1, "a\\x1b]0;x\\x07\\x0db"),
+            line(2, "\x1b[31mred"),
+            line(3, "\x1b[0m\u{fffd}"),
+        ];
+        assert_eq!(shown(&log.window(Place::Offset(0))), lines);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn windows_one_after_the_other_are_the_log(
+            letters in prop::collection::vec(prop_oneof![4 => Just("\n"), 4 => Just("x"), 1 => Just("L")], 1..2_500),
+            size in 1usize..70_000,
+        ) {
+            let log = letters.concat().replace('L', &"l".repeat(5_000));
+            let expected: Vec<(u64, String)> = (1..).zip(log.lines().map(str::to_owned)).collect();
+            let held = Log::whole(log.as_bytes(), size);
+            let mut lines: Vec<LogLine> = Vec::new();
+            let mut next = 0;
+            loop {
+                let window = held.window(Place::Offset(next));
+                prop_assert!(window.lines.len() <= WINDOW_LINES);
+                prop_assert!(window.to - window.from <= WINDOW_BYTES);
+                prop_assert!(window.to > next || !window.later);
+                next = window.to;
+                join(&mut lines, window.lines);
+                if !window.later {
+                    break;
+                }
+            }
+            let lines: Vec<(u64, String)> = lines
+                .into_iter()
+                .map(|line| match line.text {
+                    LineText::Output(text) | LineText::Note(text) => (line.number, text),
+                })
+                .collect();
+            prop_assert_eq!(&lines, &expected);
+
+            let end = held.window(Place::End);
+            prop_assert!(!end.later);
+            if end.from == 0 || log.as_bytes()[usize::try_from(end.from).unwrap() - 1] == b'\n' {
+                let tail = shown(&end);
+                prop_assert_eq!(&expected[expected.len() - tail.len()..], &tail);
+            }
+            let wanted = expected.len() as u64 / 2 + 1;
+            let window = held.window(Place::Line(wanted));
+            if let Some(first) = window.lines.first() {
+                prop_assert_eq!(first.number, wanted);
+            }
+        }
+    }
 }

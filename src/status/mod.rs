@@ -6,10 +6,14 @@
 
 mod board;
 mod build;
+mod feed;
 mod follow;
 pub mod json;
+mod live;
 mod log;
+mod log_index;
 mod log_window;
+mod logs;
 mod overview;
 mod recent;
 mod row;
@@ -17,6 +21,7 @@ mod rows;
 #[cfg(test)]
 mod sample;
 mod since;
+mod store;
 mod tail;
 mod terminal;
 pub mod text;
@@ -25,13 +30,17 @@ pub mod web;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
+pub use feed::{Feed, FeedError};
 pub use follow::{LogFollower, Tail, TailNext};
+pub use live::{BusState, Live};
 pub use log::{LogAssembly, LogPiece};
-pub use log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
+pub use log_window::{Chosen, LineText, LogLine, LogView, LogWindow, Place};
+pub use logs::{LiveLog, Logs, telling_step};
 pub use overview::{Overview, Silence, Strip, Tone};
 pub use recent::Recent;
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
 pub use since::{LastPass, Move, SinceLastPass, Way};
+pub use store::{Store, StoreError};
 pub use tail::{Entry, Unproven, open_report};
 pub use terminal::{MARK, Sanitizer, write_log_safely};
 pub use view::{Farm, ViewError, Viewer};

@@ -41,16 +41,48 @@ pub struct Viewer {
     bus: Bus,
     reader: Reader,
     next_roster: u64,
-    /// How often the roster may yet be read again because of a key that is not known.
-    reloads: u32,
-    /// Entries since the last time that `reloads` grew.
-    entries: u32,
+    reloads: Reloads,
 }
 
 /// Junk by unknown keys may make a viewer read the roster again this often at once,
 const MAX_RELOADS: u32 = 8;
 /// and once more for every so many entries.
 const ENTRIES_PER_RELOAD: u32 = 32;
+
+/// How often the roster may yet be read again because of a key that is not known: junk must not turn every viewer
+/// against the bus.
+pub(super) struct Reloads {
+    left: u32,
+    /// Entries since the last time that `left` grew.
+    entries: u32,
+}
+
+impl Default for Reloads {
+    fn default() -> Self {
+        Self {
+            left: MAX_RELOADS,
+            entries: 0,
+        }
+    }
+}
+
+impl Reloads {
+    /// Counts an entry; returns whether the roster may be read again for it, if it is by an unknown key.
+    pub(super) fn allow(&mut self, entry: &Entry) -> bool {
+        self.entries += 1;
+        if self.entries >= ENTRIES_PER_RELOAD {
+            self.entries = 0;
+            self.left = (self.left + 1).min(MAX_RELOADS);
+        }
+        let stranger =
+            matches!(entry, Entry::Unproven(unproven) if unproven.is_by_an_unknown_key());
+        if !stranger || self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
+}
 
 impl Viewer {
     /// Reads the first keyring, which the farm's id vouches for, and every version of the roster.
@@ -59,21 +91,12 @@ impl Viewer {
     ///
     /// [`ViewError`].
     pub async fn new(bus: Bus, farm: FarmId) -> Result<Self, ViewError> {
-        let subject = bus.subjects().keyring(Position::default());
-        // Whoever can make the broker store junk behind the keyring does not hide it: the first that verifies counts.
-        let mut reader = Err(ViewError::NoKeyring(farm));
-        for delivery in bus.read_all(Stream::Keyring, &subject, 0).await? {
-            reader = Reader::new(farm, &delivery.bytes).map_err(ViewError::Keyring);
-            if reader.is_ok() {
-                break;
-            }
-        }
+        let (reader, _) = first_reader(&bus, farm).await?;
         let mut viewer = Self {
             bus,
-            reader: reader?,
+            reader,
             next_roster: 0,
-            reloads: MAX_RELOADS,
-            entries: 0,
+            reloads: Reloads::default(),
         };
         viewer.load_rosters().await?;
         Ok(viewer)
@@ -190,20 +213,12 @@ impl Viewer {
     }
 
     /// Opens a report. One by a key that is not known makes it look for a newer roster first, but not for every such
-    /// message: junk must not turn every viewer against the bus.
+    /// message.
     pub(super) async fn open(&mut self, delivery: &Delivery) -> Entry {
-        self.entries += 1;
-        if self.entries >= ENTRIES_PER_RELOAD {
-            self.entries = 0;
-            self.reloads = (self.reloads + 1).min(MAX_RELOADS);
-        }
         let entry = open_report(&self.reader, delivery);
-        let stranger =
-            matches!(&entry, Entry::Unproven(unproven) if unproven.is_by_an_unknown_key());
-        if !stranger || self.reloads == 0 {
+        if !self.reloads.allow(&entry) {
             return entry;
         }
-        self.reloads -= 1;
         match self.load_rosters().await {
             Ok(true) => open_report(&self.reader, delivery),
             Ok(false) => entry,
@@ -259,6 +274,20 @@ impl Viewer {
         let reports = self.bus.follow_subject(Stream::Results, reports, 0).await?;
         Ok(LogFollower::new(&self.reader, build, chunks, reports))
     }
+}
+
+/// Reads the farm's first keyring from the bus; also returns the message that held it.
+pub(super) async fn first_reader(bus: &Bus, farm: FarmId) -> Result<(Reader, Delivery), ViewError> {
+    let subject = bus.subjects().keyring(Position::default());
+    let mut found = Err(ViewError::NoKeyring(farm));
+    // Whoever can make the broker store junk behind the keyring does not hide it: the first that verifies counts.
+    for delivery in bus.read_all(Stream::Keyring, &subject, 0).await? {
+        found = match Reader::new(farm, &delivery.bytes) {
+            Ok(reader) => return Ok((reader, delivery)),
+            Err(error) => Err(ViewError::Keyring(error)),
+        };
+    }
+    found
 }
 
 pub(super) fn open_chunk(

@@ -11,6 +11,7 @@ pub use colours::Colours;
 pub use page::{build, keys, line_html, not_found, overview};
 
 use super::board::Board;
+use super::live::BusState;
 use super::view::Farm;
 use crate::model::Timestamp;
 
@@ -21,24 +22,10 @@ pub struct Scene<'a> {
     pub farm: &'a Farm,
     /// What is known of it.
     pub board: &'a Board,
-    /// Whether more is being learnt.
+    /// Whether more is being learnt; unless it is, what is shown may be old, and every page says so.
     pub bus: BusState,
     /// The moment for which ages, `lost` and `stale` are computed.
     pub now: Timestamp,
-}
-
-/// How the server stands to the bus. Unless it follows, what is shown may be old, and every page says so.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BusState {
-    /// What the bus stores is shown at once.
-    Following,
-    /// It still reads what was stored before.
-    CatchingUp,
-    /// The bus does not answer.
-    Away {
-        /// Since when.
-        since: Timestamp,
-    },
 }
 
 /// The one style sheet, served as `/style.css`.

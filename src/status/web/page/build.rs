@@ -149,7 +149,7 @@ impl<'a> BuildPage<'a> {
 fn live(build: &BuildStatus, log: &LogView, href: &str, now: Timestamp) -> Option<String> {
     let over = build.verdict(now).is_some();
     match log {
-        LogView::Window(window) if may_grow(build, window) => Some(format!(
+        LogView::Window(window) if may_grow(build, window, now) => Some(format!(
             "{href}/live?step={}&offset={}&line={}",
             u32::from(window.step) + 1,
             window.to,

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::super::{BusState, Scene};
+use super::super::Scene;
 use crate::model::{BuildId, Timestamp};
+use crate::status::live::BusState;
 use crate::status::text::{Paint, age};
 use crate::status::view::Farm;
 

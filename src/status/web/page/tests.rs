@@ -5,10 +5,11 @@ mod scenes;
 
 use std::sync::LazyLock;
 
-use super::super::{BusState, SCRIPT, STYLE, Scene};
+use super::super::{SCRIPT, STYLE, Scene};
 use super::*;
 use crate::model::{BuildId, Verdict};
 use crate::status::board::Board;
+use crate::status::live::BusState;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
 use crate::status::sample::{Sample, at};
 use crate::status::view::Farm;
@@ -306,6 +307,10 @@ fn a_page_is_live_as_long_as_more_may_come() {
         live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
         Some(tail)
     );
+    // What has not come long after is not waited for.
+    shown.seconds = 900;
+    assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
+    shown.seconds = 130;
     window.bytes = 6;
     assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
 }

@@ -1,0 +1,321 @@
+//! Keeps a [`Live`] up to date: what the store holds, then what the streams hold, then what comes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::board::Event;
+use super::live::{BusState, Live};
+use super::store::{Belief, Cursor, Store, StoreError};
+use super::tail::{open, open_report};
+use super::view::{Reloads, ViewError, first_reader};
+use crate::bus::{Bus, BusError, Delivery, Follower, Next, Returns, Stream};
+use crate::model::{Change, Clock, Command, Digest, FarmId, Presence, Timestamp};
+use crate::trust::{Reader, Verified, sha256};
+use crate::wire::Payload;
+
+/// How often the connection is looked at.
+const PULSE: Duration = Duration::from_secs(1);
+/// How long to wait before streams that could not be read are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is followed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Source {
+    Rosters,
+    Results,
+    Commands,
+    Changes,
+    Presences,
+}
+
+impl Source {
+    fn stream(self) -> Stream {
+        match self {
+            Self::Rosters => Stream::Roster,
+            Self::Results => Stream::Results,
+            Self::Commands => Stream::Commands,
+            Self::Changes => Stream::Changes,
+            Self::Presences => Stream::Presence,
+        }
+    }
+
+    /// Verifies a message, and says what the board is to be told.
+    fn event(self, reader: &Reader, delivery: &Delivery) -> Option<Event> {
+        let sequence = delivery.sequence;
+        Some(match self {
+            Self::Rosters => return None,
+            Self::Results => open_report(reader, delivery).into(),
+            Self::Commands => self.opened(reader, delivery, |command: Verified<Command>| {
+                Event::Ordered { sequence, command }
+            }),
+            Self::Changes => self.opened(reader, delivery, |change: Verified<Change>| {
+                Event::Changed { sequence, change }
+            }),
+            Self::Presences => self.opened(reader, delivery, |presence: Verified<Presence>| {
+                Event::Present(presence)
+            }),
+        })
+    }
+
+    fn opened<T: Payload>(
+        self,
+        reader: &Reader,
+        delivery: &Delivery,
+        event: impl FnOnce(Verified<T>) -> Event,
+    ) -> Event {
+        open(reader, self.stream(), delivery).map_or_else(Event::Unproven, event)
+    }
+}
+
+/// Why there is nothing to keep up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The history on disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bus, or the keyring that it holds.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Takes in what the streams say.
+pub struct Feed {
+    live: Arc<Live>,
+    store: Store,
+    clock: Clock,
+    reloads: Reloads,
+    seen_at: Timestamp,
+}
+
+impl Feed {
+    /// Begins with what `store` holds; asks the bus only if that is not even the farm's keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError`].
+    pub async fn new(
+        bus: Bus,
+        farm: FarmId,
+        mut store: Store,
+        clock: Clock,
+    ) -> Result<Self, FeedError> {
+        let mut reader = None;
+        store.read(Stream::Keyring, |delivery| {
+            reader = reader.take().or(Reader::new(farm, &delivery.bytes).ok());
+        })?;
+        let reader = if let Some(reader) = reader {
+            reader
+        } else {
+            let (reader, delivery) = first_reader(&bus, farm).await?;
+            store.keep(Stream::Keyring, &delivery, Belief::Believed)?;
+            reader
+        };
+        let feed = Self {
+            live: Arc::new(Live::new(bus, reader)),
+            store,
+            clock,
+            reloads: Reloads::default(),
+            seen_at: clock(),
+        };
+        feed.load()?;
+        Ok(feed)
+    }
+
+    /// What it keeps up to date.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// Verifies and folds what the store holds.
+    fn load(&self) -> Result<(), StoreError> {
+        let sources = [
+            Source::Rosters,
+            Source::Results,
+            Source::Commands,
+            Source::Changes,
+        ];
+        for source in sources {
+            self.store.read(source.stream(), |delivery| {
+                self.show(source, &delivery);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Verifies a message and shows what it says; returns whether it was believed.
+    fn show(&self, source: Source, delivery: &Delivery) -> Belief {
+        let live = &self.live;
+        match live.verify(|reader| source.event(reader, delivery)) {
+            None => match live.learn_roster(&delivery.bytes) {
+                Ok(()) => Belief::Believed,
+                Err(error) => {
+                    tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
+                    Belief::Unproven
+                }
+            },
+            Some(event) => {
+                let belief = match &event {
+                    Event::Unproven(_) => Belief::Unproven,
+                    Event::Changed { .. }
+                    | Event::Ordered { .. }
+                    | Event::Reported(_)
+                    | Event::Present(_) => Belief::Believed,
+                };
+                live.apply(event);
+                belief
+            }
+        }
+    }
+
+    /// Follows the streams, for as long as the store can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn run(mut self) -> Result<Infallible, StoreError> {
+        let mut returns = self.live.bus().returns();
+        loop {
+            match self.follow(&mut returns).await {
+                Ok(()) => {}
+                Err(FollowError::Store(error)) => return Err(error),
+                Err(FollowError::Bus(error)) => {
+                    tracing::debug!(%error, "streams not readable now");
+                    self.look_at_the_bus(BusState::CatchingUp);
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Follows the streams until the connection has been away and is back: the bus may have lost what it held.
+    async fn follow(&mut self, returns: &mut Returns) -> Result<(), FollowError> {
+        self.look_at_the_bus(BusState::CatchingUp);
+        let mut rosters = self.follower(Source::Rosters).await?;
+        let mut results = self.follower(Source::Results).await?;
+        let mut commands = self.follower(Source::Commands).await?;
+        let mut changes = self.follower(Source::Changes).await?;
+        let mut presences = self.follower(Source::Presences).await?;
+        let mut state = BusState::CatchingUp;
+        let mut behind = 5;
+        let mut pulse = tokio::time::interval(PULSE);
+        loop {
+            let (source, next) = tokio::select! {
+                // Who reports before what is reported.
+                biased;
+                () = returns.next() => return Ok(()),
+                _ = pulse.tick() => {
+                    self.look_at_the_bus(state);
+                    continue;
+                }
+                next = rosters.next() => (Source::Rosters, next),
+                next = results.next() => (Source::Results, next),
+                next = commands.next() => (Source::Commands, next),
+                next = changes.next() => (Source::Changes, next),
+                next = presences.next() => (Source::Presences, next),
+            };
+            match next {
+                Next::Message(delivery) => self.take(source, delivery).await?,
+                Next::CaughtUp => {
+                    behind -= 1;
+                    if behind == 0 {
+                        state = BusState::Following;
+                        self.look_at_the_bus(state);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_at_the_bus(&mut self, state: BusState) {
+        if self.live.bus().is_connected() {
+            self.seen_at = (self.clock)();
+            self.live.set_bus(state);
+        } else {
+            let since = self.seen_at;
+            self.live.set_bus(BusState::Away { since });
+        }
+    }
+
+    /// Follows a stream from where the store ends, or from its beginning if the bus has lost what it held.
+    async fn follower(&mut self, source: Source) -> Result<Follower, FollowError> {
+        let bus = self.live.bus().clone();
+        let stream = source.stream();
+        let cursor = self.store.cursor(stream)?;
+        let mut from = cursor.last + 1;
+        if cursor.last > 0 && !continues(&bus, stream, &cursor).await? {
+            tracing::warn!(
+                stream = stream.name(),
+                "the bus has lost what the stream held; it is read anew"
+            );
+            self.store.begin_anew(stream)?;
+            from = 1;
+        }
+        Ok(bus.follow(stream, from).await?)
+    }
+
+    async fn take(&mut self, source: Source, mut delivery: Delivery) -> Result<(), StoreError> {
+        // Who leads is no command.
+        if source == Source::Commands && delivery.subject == self.live.bus().subjects().lead() {
+            return Ok(());
+        }
+        if source == Source::Presences {
+            // Only the newest counts, and the stream itself forgets it after a minute.
+            self.show(source, &delivery);
+            return Ok(());
+        }
+        let stream = source.stream();
+        delivery.sequence = self.store.place(stream, delivery.sequence)?;
+        if source == Source::Results {
+            let entry = self.live.verify(|reader| open_report(reader, &delivery));
+            if self.reloads.allow(&entry) {
+                self.read_rosters().await;
+            }
+        }
+        let belief = self.show(source, &delivery);
+        self.store.keep(stream, &delivery, belief)
+    }
+
+    /// A report by an unknown key may have overtaken the roster that names the key.
+    async fn read_rosters(&self) {
+        let bus = self.live.bus();
+        match bus
+            .read_all(Stream::Roster, &bus.subjects().rosters(), 0)
+            .await
+        {
+            Ok(rosters) => {
+                for roster in rosters {
+                    // What is wrong with it is said when it is followed.
+                    let _ = self.live.learn_roster(&roster.bytes);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "roster not readable now"),
+        }
+    }
+}
+
+/// Why following ended.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// Whether a stream still is the one that was read so far, rather than one that was begun anew or restored from a backup.
+async fn continues(bus: &Bus, stream: Stream, cursor: &Cursor) -> Result<bool, BusError> {
+    let next = bus.read(stream, ">", cursor.last).await?;
+    let Some(next) = next.first() else {
+        return Ok(false);
+    };
+    if next.sequence == cursor.last {
+        return Ok(Digest(sha256(&next.bytes)) == cursor.digest);
+    }
+    // The message may have been retired since. Then whatever is older was stored earlier; else the count began anew.
+    let oldest = bus.read(stream, ">", 1).await?;
+    Ok(oldest
+        .first()
+        .is_none_or(|oldest| oldest.sequence > cursor.last || oldest.stored <= cursor.stored))
+}

@@ -1,0 +1,125 @@
+//! What pages are rendered from: the farm as it is known at this moment. A [`Feed`](super::Feed) keeps it up to date.
+
+use std::sync::{PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use super::board::{Board, Event};
+use super::view::Farm;
+use crate::bus::Bus;
+use crate::model::{Keyring, Timestamp};
+use crate::trust::{Reader, RosterError, words};
+
+/// Whether what is shown is what the bus says now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BusState {
+    /// All that the streams held was read, and what comes is taken in as it comes.
+    Following,
+    /// What the streams hold is being read.
+    CatchingUp,
+    /// The bus cannot be reached.
+    Away {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// The farm as it is known at this moment, for any number of readers.
+pub struct Live {
+    farm: Farm,
+    bus: Bus,
+    state: RwLock<State>,
+    changes: watch::Sender<u64>,
+}
+
+struct State {
+    reader: Reader,
+    board: Board,
+    bus: BusState,
+}
+
+impl Live {
+    pub(super) fn new(bus: Bus, reader: Reader) -> Self {
+        let farm = Farm {
+            name: reader.keyring().name.clone(),
+            id: *reader.farm(),
+            words: words(reader.farm()),
+        };
+        let state = State {
+            reader,
+            board: Board::default(),
+            bus: BusState::CatchingUp,
+        };
+        Self {
+            farm,
+            bus,
+            state: RwLock::new(state),
+            changes: watch::channel(0).0,
+        }
+    }
+
+    /// How the farm is named to people.
+    #[must_use]
+    pub fn farm(&self) -> &Farm {
+        &self.farm
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Looks at the board. Whoever looks holds up what comes, so nothing is waited for meanwhile.
+    pub fn board<T>(&self, look: impl FnOnce(&Board, BusState) -> T) -> T {
+        self.look(|state| look(&state.board, state.bus))
+    }
+
+    /// The keyring in force.
+    #[must_use]
+    pub fn keyring(&self) -> Keyring {
+        self.look(|state| state.reader.keyring().clone())
+    }
+
+    /// Tells of each change from now on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Verifies something.
+    pub(super) fn verify<T>(&self, open: impl FnOnce(&Reader) -> T) -> T {
+        self.look(|state| open(&state.reader))
+    }
+
+    pub(super) fn apply(&self, event: Event) {
+        self.change(|state| state.board.apply(event));
+    }
+
+    pub(super) fn learn_roster(&self, bytes: &[u8]) -> Result<(), RosterError> {
+        self.change(|state| {
+            state.reader.learn_roster(bytes)?;
+            if let Some(roster) = state.reader.roster() {
+                state.board.set_roster(roster.clone());
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn set_bus(&self, bus: BusState) {
+        if self.look(|state| state.bus) != bus {
+            self.change(|state| state.bus = bus);
+        }
+    }
+
+    // A reader that panicked has changed nothing, and a writer's state is whole between two events.
+    fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+        self.changes.send_modify(|count| *count += 1);
+        changed
+    }
+}
