@@ -31,6 +31,21 @@ impl BusAddress {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is on this very machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self
+            .0
+            .parse::<ServerAddr>()
+            .map(|address| address.host().to_owned())
+            .unwrap_or_default();
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl FromStr for BusAddress {
@@ -340,6 +355,8 @@ impl Log {
         } else if *last != text {
             if text.contains("authorization violation") {
                 tracing::warn!(%address, "bus refuses this login; trying on");
+            } else if text.contains("IO error") || text.contains("DNS error") {
+                tracing::warn!(%address, "bus cannot be reached; trying on");
             } else {
                 tracing::warn!(%address, event = %text, "bus troubled; trying on");
             }

@@ -57,11 +57,6 @@ pub(super) const MASTER_INBOX: &str = "master";
 /// The configuration file of a one-node farm.
 #[must_use]
 pub fn server_config(subjects: &Subjects, config: &ServerConfig<'_>) -> String {
-    let users: Vec<String> = config
-        .users
-        .iter()
-        .map(|user| user_entry(subjects, user))
-        .collect();
     format!(
         r#"# Written by pybots. One node; a report or command is on disk before it is acknowledged.
 listen: "127.0.0.1:{port}"
@@ -75,23 +70,28 @@ jetstream {{
 accounts {{
   FARM {{
     jetstream: enabled
-    users: [
-{users}
-    ]
-  }}
+{users}  }}
   SYS {{}}
 }}
 system_account: SYS
 "#,
         port = config.port,
         store = quoted(&config.store.to_string_lossy()),
-        users = users.join("\n"),
+        users = users_list(subjects, config.users),
     )
 }
 
-/// One login as it stands in the configuration's list of users.
+/// The configuration's list of users; a file of it can be included in an account.
 #[must_use]
-pub fn user_entry(subjects: &Subjects, user: &User) -> String {
+pub fn users_list(subjects: &Subjects, users: &[User]) -> String {
+    let entries: String = users
+        .iter()
+        .map(|user| user_entry(subjects, user) + "\n")
+        .collect();
+    format!("    users: [\n{entries}    ]\n")
+}
+
+fn user_entry(subjects: &Subjects, user: &User) -> String {
     let (identity, access) = match user {
         User::Key { nkey, access } => (format!("nkey: {nkey}"), access.clone()),
         User::Viewer { user, password } => (

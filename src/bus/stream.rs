@@ -73,7 +73,7 @@ impl Stream {
 
     /// No age or size limit on changes, commands and reports: a quiet builder's last command must not expire, or
     /// numbering would begin again.
-    fn config(self, subjects: &Subjects) -> Config {
+    pub(super) fn config(self, subjects: &Subjects) -> Config {
         let base = Config {
             name: self.name().to_owned(),
             subjects: self.subjects(subjects),

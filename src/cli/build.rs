@@ -1,15 +1,20 @@
-//! `pybots build`: one build.
+//! `pybots build`: builds, one by one.
+
+mod bundle;
+mod list;
 
 use super::clock;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
 use super::status::{style, viewer};
-use crate::model::BuildId;
+use crate::model::{BuildId, Timestamp};
 use crate::status::text::LogPrinter;
 use crate::status::{Board, BuildStatus, json, text};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// List builds, the newest order first.
+    List(list::Arguments),
     /// Show its verdict, steps, sources, times and who signed what.
     Show {
         /// Such as foo-linux/42.
@@ -29,12 +34,23 @@ pub(super) enum Command {
         /// Go on until the build ends.
         #[arg(long, short)]
         follow: bool,
+        /// Only the steps that did not go well: those that are neither passed, warned nor skipped.
+        #[arg(long, conflicts_with = "follow")]
+        failed: bool,
     },
+    /// Write all that proves it into one file, to be checked anywhere with `build verify`.
+    Export(bundle::Export),
+    /// Check who said what of it: from the bus, or from a file that `build export` wrote, which needs no bus.
+    #[command(after_long_help = bundle::WHAT_IT_PROVES)]
+    Verify(bundle::Verify),
 }
 
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     let mut out = anstream::stdout();
     match command {
+        Command::List(arguments) => return list::run(arguments).await,
+        Command::Export(arguments) => return bundle::export(arguments).await,
+        Command::Verify(arguments) => return bundle::verify(arguments).await,
         Command::Show { build, which, json } => {
             let board = viewer(&which).await?.snapshot().await?;
             let build = find(&board, &build)?;
@@ -48,12 +64,24 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             build,
             which,
             follow,
+            failed,
         } => {
             let mut viewer = viewer(&which).await?;
             let board = viewer.snapshot().await?;
             let build = find(&board, &build)?;
             let mut printer = LogPrinter::new(build, style());
-            if follow {
+            if failed {
+                let steps = build.steps_not_well(clock::now());
+                if steps.is_empty() {
+                    say!("{}", no_step_failed(build, clock::now()));
+                    return Ok(Exit::Ok);
+                }
+                for piece in viewer.log(build).await? {
+                    if piece.step().is_some_and(|step| steps.contains(&step)) {
+                        printer.write(&piece, &mut out)?;
+                    }
+                }
+            } else if follow {
                 let mut log = viewer.follow_log(build).await?;
                 loop {
                     tokio::select! {
@@ -78,6 +106,16 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+fn no_step_failed(build: &BuildStatus, now: Timestamp) -> String {
+    let id = build.id();
+    match build.verdict(now) {
+        Some(verdict) => {
+            format!("No step of {id} failed, so nothing is shown; the build: {verdict}.")
+        }
+        None => format!("No step of {id} has failed so far; the build is not over."),
+    }
+}
+
 fn find<'a>(board: &'a Board, id: &BuildId) -> Result<&'a BuildStatus, Failure> {
     board.build(id).ok_or_else(|| {
         let known = board
@@ -85,7 +123,7 @@ fn find<'a>(board: &'a Board, id: &BuildId) -> Result<&'a BuildStatus, Failure> 
             .any(|build| build.order.builder == id.builder);
         let advice = if known {
             format!(
-                "Builder {} is there, that number is not. pybots status shows the newest.",
+                "Builder {0} is there, that number is not. pybots build list --builder {0} shows its builds.",
                 id.builder
             )
         } else {

@@ -26,6 +26,8 @@ pub enum Exit {
     TimedOut = 7,
     /// A configuration or key file cannot be acted on.
     Configuration = 8,
+    /// `doctor` found failures.
+    Unhealthy = 9,
     /// Interrupted (128 + SIGINT).
     Interrupted = 130,
 }
@@ -41,6 +43,7 @@ impl Exit {
             Self::Unreachable,
             Self::TimedOut,
             Self::Configuration,
+            Self::Unhealthy,
             Self::Interrupted,
         ];
         known
@@ -51,7 +54,7 @@ impl Exit {
 }
 
 pub(super) const HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 something does not verify, 5 not authorised, \
-6 bus unreachable or no server to run, 7 timed out, 8 configuration, 130 interrupted.";
+6 bus unreachable or no server to run, 7 timed out, 8 configuration, 9 doctor found failures, 130 interrupted.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -97,6 +100,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, with its causes.
+    pub(super) fn sentence(&self) -> String {
+        chain(&self.error)
+    }
+
     /// Says what went wrong, once, with its causes. A reader that has gone away is a normal end.
     pub(super) fn report(&self) -> ExitCode {
         let closed_pipe = self
@@ -108,7 +116,7 @@ impl Failure {
             return Exit::Ok.into();
         }
         let mut stderr = anstream::stderr();
-        let _ = writeln!(stderr, "error: {}", chain(&self.error));
+        let _ = writeln!(stderr, "error: {}", self.sentence());
         if let Some(advice) = &self.advice {
             let _ = writeln!(stderr, "       {advice}");
         }

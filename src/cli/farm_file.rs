@@ -47,11 +47,12 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn path(&self) -> Result<PathBuf, Failure> {
+    /// Where it lies.
+    pub(super) fn path(&self) -> Result<PathBuf, Failure> {
         self.farm
             .clone()
             .or_else(|| files::variable("PYBOTS_FARM").map(PathBuf::from))
-            .or_else(|| files::state_folder().map(|folder| folder.join("farm/farm.toml")))
+            .or_else(FarmFile::of_up)
             .ok_or_else(|| {
                 Failure::message(Exit::Configuration, "which farm? Give --farm FARM.TOML")
             })
@@ -69,7 +70,19 @@ impl Which {
 }
 
 impl FarmFile {
-    fn parse(text: &str, _folder: &Path) -> Result<Self, FileFault> {
+    /// Where `pybots up` keeps the file of its farm, unless told otherwise.
+    pub(super) fn of_up() -> Option<PathBuf> {
+        files::state_folder().map(|folder| folder.join("farm/farm.toml"))
+    }
+
+    /// Whether a file belongs to that farm.
+    pub(super) fn is_of_up(file: &Path) -> bool {
+        let of_up = Self::of_up();
+        let folder = of_up.as_deref().and_then(Path::parent);
+        folder.is_some_and(|folder| file.starts_with(folder))
+    }
+
+    pub(super) fn parse(text: &str, _folder: &Path) -> Result<Self, FileFault> {
         toml::from_str(text).map_err(|error| FileFault::toml(text, &error))
     }
 
@@ -81,10 +94,15 @@ impl FarmFile {
         ))
     }
 
-    /// Connects as a viewer.
-    pub(super) async fn connect(&self) -> Result<Bus, Failure> {
+    /// How a viewer logs in.
+    pub(super) fn login(&self) -> Login {
         let Viewer { user, password } = self.viewer.clone();
-        let login = Login::Public { user, password };
-        Ok(Bus::connect(&self.bus, login, Subjects::new(&self.farm), Patience::Brief).await?)
+        Login::Public { user, password }
+    }
+
+    /// Connects as a viewer.
+    pub(super) async fn connect(&self, patience: Patience) -> Result<Bus, Failure> {
+        let subjects = Subjects::new(&self.farm);
+        Ok(Bus::connect(&self.bus, self.login(), subjects, patience).await?)
     }
 }

@@ -38,17 +38,43 @@ where
 
 /// Reads a regular file of at most 1 MiB: no configuration or keyring is longer.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    const MAX: u64 = 1 << 20;
+    read_at_most(path, 1).map_err(Failure::configuration)
+}
+
+/// Reads a regular file of at most so many mebibytes.
+pub(super) fn read_at_most(path: &Path, mebibytes: u64) -> anyhow::Result<Vec<u8>> {
     let read = || -> anyhow::Result<Vec<u8>> {
         // Asked before opening: a pipe that nobody writes to would never open.
         let metadata = fs::metadata(path)?;
         anyhow::ensure!(metadata.is_file(), "not a regular file");
-        anyhow::ensure!(metadata.len() <= MAX, "longer than 1 MiB");
+        anyhow::ensure!(
+            metadata.len() <= mebibytes << 20,
+            "longer than {mebibytes} MiB"
+        );
         Ok(fs::read(path)?)
     };
-    read()
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(Failure::configuration)
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Writes a file that must not be there yet, in one step: it is there whole or not at all.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let write = || -> anyhow::Result<()> {
+        anyhow::ensure!(folder.is_dir(), "there is no such folder");
+        let mut draft = tempfile::Builder::new()
+            .prefix(".pybots-")
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(|error| std::io::Error::from(error.kind()))?;
+        draft.write_all(bytes)?;
+        draft.as_file().sync_all()?;
+        draft.persist_noclobber(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Checks that nobody but its owner and root can write to `path`: whoever can decides what runs here.

@@ -1,5 +1,7 @@
 //! `pybots master`: run a farm.
 
+mod logins;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +10,7 @@ use anyhow::Context as _;
 use super::exit::{Exit, Failure, say};
 use super::farm_file::{FarmFile, Viewer};
 use super::{clock, files, slave, stop_signal};
-use crate::bus::{Access, Bus, Login, Patience, User, user_entry};
+use crate::bus::{Bus, Login, Patience};
 use crate::master::{Application, Git, Master, MasterConfig, RunError, approve};
 use crate::model::{Digest, Text};
 use crate::trust::{Reader, SecretKey, sha256};
@@ -27,6 +29,15 @@ pub(super) enum Command {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
         config: PathBuf,
+    },
+    /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the roster.
+    Logins {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "master.toml")]
+        config: PathBuf,
+        /// The file, such as users.conf. As long as it is missing, no bus is needed.
+        #[arg(value_name = "USERS.CONF")]
+        users: PathBuf,
     },
     /// Put a slave on the roster, and give it its commands.
     Approve {
@@ -62,19 +73,11 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
                 repositories.len(),
                 builders.len()
             )?;
-            let Viewer { user, password } = Viewer::default();
-            let logins = [
-                User::Key {
-                    nkey: checked.nkey,
-                    access: Access::Master,
-                },
-                User::Viewer { user, password },
-            ];
-            writeln!(out, "Logins for the users in nats-server.conf:")?;
-            for login in logins {
-                writeln!(out, "{}", user_entry(&Subjects::new(farm), &login))?;
-            }
             Ok(Exit::Ok)
+        }
+        Command::Logins { config, users } => {
+            let checked = Checked::load(&config)?;
+            logins::write(checked, &users).await
         }
         Command::Approve {
             config,
@@ -85,20 +88,12 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
                 Failure::new(Exit::Usage, anyhow::Error::new(error)).advice("Nobody was approved.")
             })?;
             let checked = Checked::load(&config)?;
-            let entry = user_entry(
-                &Subjects::new(&checked.config.farm),
-                &User::Key {
-                    nkey: application.nkey.clone(),
-                    access: Access::Slave(application.slave.clone()),
-                },
-            );
             let slave = application.slave.clone();
             let version = checked.approve(&application, &owner).await?;
             say!("  ok  {slave} is on the roster, version {version}");
             say!(
-                "  If its login is not in nats-server.conf yet, add this to the users and reload the server:"
+                "  Let the bus know its login: pybots master logins USERS.CONF, then reload the server."
             );
-            writeln!(anstream::stdout(), "{entry}")?;
             Ok(Exit::Ok)
         }
     }

@@ -2,12 +2,14 @@
 
 mod build;
 mod clock;
+mod doctor;
 mod exit;
 mod farm_file;
 mod files;
 mod keys;
 mod logging;
 mod master;
+mod serve;
 mod slave;
 mod status;
 mod supervise;
@@ -44,7 +46,9 @@ enum Command {
     Up(up::Arguments),
     /// See how things stand: the board, or the reports as they come.
     Status(status::Arguments),
-    /// Look at one build: its steps, its log.
+    /// Look for what is wrong on this machine, and say what to do about it. Changes nothing.
+    Doctor(doctor::Arguments),
+    /// List builds; look at one, its steps and its log; check who said what of it.
     #[command(subcommand)]
     Build(build::Command),
     /// Lend this machine to a farm, within limits that are yours.
@@ -85,8 +89,14 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map_err(Failure::error),
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => keys::run(command),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Up(command) => on_runtime(up::run(command)),
-        Command::Status(command) => on_runtime(status::run(command)),
+        Command::Status(command) => {
+            if command.is_service() {
+                logging::start(arguments.log_format);
+            }
+            on_runtime(status::run(command))
+        }
         Command::Build(command) => on_runtime(build::run(command)),
         Command::Slave(command) => {
             logging::start(arguments.log_format);

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure, say};
 use super::{clock, files, stop_signal};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
-use crate::model::{BuilderName, FarmId, InstanceId, SlaveName, Text};
+use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
 use crate::slave::{RunError, Slave, SlaveConfig, check_script};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
@@ -113,13 +113,14 @@ pub(super) fn initialise(folder: &Path, text: &str) -> Result<Application, Failu
         .create(&config.state)?;
     let key = files::make_secret_key(&config.report_key())?;
     let nkey = files::make_bus_seed(&config.bus_key())?;
-    Ok(application(&config, &key, nkey))
+    Ok(application(&config, key.public(), nkey))
 }
 
-fn application(config: &SlaveConfig, key: &SecretKey, nkey: String) -> Application {
+/// What the operator needs to know of a slave.
+pub(super) fn application(config: &SlaveConfig, key: PublicKey, nkey: String) -> Application {
     Application {
         slave: config.name.clone(),
-        report_key: key.public(),
+        report_key: key,
         nkey,
         builders: config.builders.keys().cloned().collect(),
         platform: Text::tidy(&format!(

@@ -1,8 +1,11 @@
 //! `pybots status`: how things stand.
 
-use super::clock;
+use std::time::Duration;
+
 use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
+use super::{clock, serve};
+use crate::bus::Patience;
 use crate::model::Timestamp;
 use crate::status::text::Style;
 use crate::status::{Entry, TailNext, ViewError, Viewer, json, text};
@@ -16,6 +19,13 @@ pub(super) struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+impl Arguments {
+    /// Whether it goes on for long, unattended.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self.command, Some(Command::Serve(_)))
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -34,32 +44,39 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Serve the status page.
+    Serve(serve::Arguments),
 }
 
 /// Where a tail begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Since {
     Sequence(u64),
-    Age(std::time::Duration),
+    Age(Duration),
 }
 
 fn parse_since(raw: &str) -> Result<Since, String> {
     if let Ok(sequence) = raw.parse() {
         return Ok(Since::Sequence(sequence));
     }
+    parse_age(raw)
+        .map(Since::Age)
+        .map_err(|error| format!("a sequence, or {error}"))
+}
+
+/// Reads an age such as 90s, 15m, 2h or 3d.
+pub(super) fn parse_age(raw: &str) -> Result<Duration, String> {
     let seconds_of_unit = match raw.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
         Some('h') => 3600,
         Some('d') => 86_400,
-        Some(_) | None => return Err("a sequence, or a number with s, m, h or d".to_owned()),
+        Some(_) | None => return Err("a number with s, m, h or d".to_owned()),
     };
     let number: u64 = raw[..raw.len() - 1]
         .parse()
         .map_err(|_| "a whole number before s, m, h or d".to_owned())?;
-    Ok(Since::Age(std::time::Duration::from_secs(
-        number.saturating_mul(seconds_of_unit),
-    )))
+    Ok(Duration::from_secs(number.saturating_mul(seconds_of_unit)))
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -74,6 +91,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 text::write_board(&viewer.farm(), &board, clock::now(), style(), &mut out)?;
             }
             Ok(Exit::Ok)
+        }
+        Some(Command::Serve(mut serve)) => {
+            if arguments.which.is_given() {
+                serve.which = arguments.which;
+            }
+            serve::run(serve).await
         }
         Some(Command::Tail {
             which,
@@ -94,18 +117,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// Connects, and verifies the farm's keyring and roster.
 pub(super) async fn viewer(which: &Which) -> Result<Viewer, Failure> {
     let file = which.read()?;
-    let bus = file.connect().await?;
-    Viewer::new(bus, file.farm)
-        .await
-        .map_err(|error| match error {
-            ViewError::Bus(error) => error.into(),
-            ViewError::NoKeyring(_) => Failure::new(Exit::Unverified, error).advice(
-                "Either the farm's master has never run (it publishes the keyring), or that id is another farm's.",
-            ),
-            ViewError::Keyring(_) => {
-                Failure::new(Exit::Unverified, error).advice("Nothing of it is shown.")
-            }
-        })
+    let bus = file.connect(Patience::Brief).await?;
+    Viewer::new(bus, file.farm).await.map_err(view_failure)
+}
+
+pub(super) fn view_failure(error: ViewError) -> Failure {
+    match error {
+        ViewError::Bus(error) => error.into(),
+        ViewError::NoKeyring(_) => Failure::new(Exit::Unverified, error).advice(
+            "Either the farm's master has never run (it publishes the keyring), or that id is another farm's.",
+        ),
+        ViewError::Keyring(_) => {
+            Failure::new(Exit::Unverified, error).advice("Nothing of it is shown.")
+        }
+    }
 }
 
 /// Colours if the terminal and the user (`NO_COLOR`, `CLICOLOR`) want them.
@@ -165,7 +190,6 @@ async fn tail(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn since_is_a_sequence_or_an_age() {

@@ -121,6 +121,12 @@ impl Verdict {
         }
     }
 
+    /// Whether there is nothing to look into: passed, warned or skipped.
+    #[must_use]
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Passed | Self::Warned | Self::Skipped)
+    }
+
     /// Whether it says something about the code, rather than about the machine or the farm.
     #[must_use]
     pub fn is_about_the_code(self) -> bool {

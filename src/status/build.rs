@@ -1,8 +1,8 @@
 //! One build, as its command and its slave's reports tell it.
 
 use crate::model::{
-    Build, BuildId, BuildState, CommandId, Digest, KeyId, Outcome, PayloadId, Report, ReportBody,
-    Text, Timestamp, Verdict,
+    Build, BuildId, BuildState, CommandId, Digest, KeyId, LogChunk, Outcome, PayloadId, Report,
+    ReportBody, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, Verified};
 
@@ -122,6 +122,21 @@ impl BuildStatus {
         self.steps.iter().find_map(|step| step.started)
     }
 
+    /// The steps, from 0, that did not go well at `now`: neither passed, warned nor skipped, or begun and never ended.
+    #[must_use]
+    pub fn steps_not_well(&self, now: Timestamp) -> Vec<u16> {
+        let over = self.verdict(now).is_some();
+        let not_well = |step: &StepStatus| match &step.outcome {
+            Some(outcome) => !outcome.verdict.is_well(),
+            None => over && step.started.is_some(),
+        };
+        (0..)
+            .zip(&self.steps)
+            .filter(|(_, step)| not_well(step))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// The stable code of the rule that failed, if it was refused.
     #[must_use]
     pub fn refusal_code(&self) -> Option<&Text> {
@@ -143,6 +158,16 @@ impl BuildStatus {
             && said.slave == self.order.slave
             && said.builder == self.order.builder
             && said.number == self.order.number
+    }
+
+    /// Whether `chunk` is a piece of this build's own log.
+    pub(super) fn has_printed(&self, chunk: &Verified<LogChunk>) -> bool {
+        let said = chunk.body();
+        said.command == self.command
+            && said.slave == self.order.slave
+            && said.builder == self.order.builder
+            && chunk.signer() == self.order.report_key
+            && usize::from(said.step) < self.steps.len()
     }
 
     /// Folds all that was reported of this command, in the order of the stream.

@@ -81,6 +81,12 @@ impl Live {
         self.look(|state| state.reader.keyring().clone())
     }
 
+    /// Counts what was learnt.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Tells of each change from now on.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -106,23 +106,27 @@ impl Logs {
         let bus = self.live.bus();
         let subject = bus.subjects().log(&build.order.slave, &build.id());
         let _turn = self.readers.acquire().await;
-        loop {
-            let batch = bus.read(Stream::Logs, &subject, index.next()).await?;
-            if batch.is_empty() {
-                return Ok(());
-            }
-            for delivery in batch {
-                match self.open(build, &delivery) {
-                    Ok(chunk) => index.take(delivery.sequence, &chunk),
-                    Err(unproven) => {
-                        tracing::debug!(code = unproven.code, build = %build.id(), "log chunk rejected");
-                        index.pass(delivery.sequence);
+        let mut batch = bus.read(Stream::Logs, &subject, index.next()).await?;
+        while let Some(last) = batch.last() {
+            let next = bus.read(Stream::Logs, &subject, last.sequence.saturating_add(1));
+            let taking = async {
+                for delivery in &batch {
+                    match self.open(build, delivery) {
+                        Ok(chunk) => index.take(delivery.sequence, &chunk),
+                        Err(unproven) => {
+                            let (code, build) = (unproven.code, build.id());
+                            tracing::debug!(code, %build, "log chunk rejected");
+                            index.pass(delivery.sequence);
+                        }
                     }
+                    // Each is a signature to check: the bus sends the next ones meanwhile, and others have their turn.
+                    tokio::task::yield_now().await;
                 }
-                // Each is a signature to check; others shall not wait for all of them.
-                tokio::task::yield_now().await;
-            }
+            };
+            let (next, ()) = tokio::join!(next, taking);
+            batch = next?;
         }
+        Ok(())
     }
 
     fn open(&self, build: &BuildStatus, delivery: &Delivery) -> Result<LogChunk, Unproven> {
@@ -275,7 +279,7 @@ fn with_end(mut window: LogWindow, build: &BuildStatus) -> LogWindow {
 fn lacking(build: &BuildStatus, step: u16) -> Option<String> {
     let step = build.steps.get(usize::from(step))?;
     let bytes = step.outcome.as_ref()?.log_bytes;
-    (bytes > 0).then(|| format!("The bus no longer holds what this step printed ({bytes} bytes)."))
+    (bytes > 0).then(|| format!("the bus no longer holds what this step printed, {bytes} bytes"))
 }
 
 /// The step whose output most readers look for: the one that runs; of a build that is over, the first that went wrong,

@@ -6,6 +6,7 @@
 
 mod board;
 mod build;
+mod export;
 mod feed;
 mod follow;
 pub mod json;
@@ -25,11 +26,13 @@ mod store;
 mod tail;
 mod terminal;
 pub mod text;
+mod verify;
 mod view;
 pub mod web;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
+pub use export::{ExportError, LogPart};
 pub use feed::{Feed, FeedError};
 pub use follow::{LogFollower, Tail, TailNext};
 pub use live::{BusState, Live};
@@ -43,4 +46,5 @@ pub use since::{LastPass, Move, SinceLastPass, Way};
 pub use store::{Store, StoreError};
 pub use tail::{Entry, Unproven, open_report};
 pub use terminal::{MARK, Sanitizer, write_log_safely};
+pub use verify::{Digested, Finding, Part, StepLog, Verification, verify, verify_file};
 pub use view::{Farm, ViewError, Viewer};

@@ -27,6 +27,8 @@ pub(super) struct Sample {
     /// The key of a slave that was called maple before, and has left.
     pub(super) former_maple: SecretKey,
     pub(super) elm: SecretKey,
+    /// Keyring 0.0 as it travels.
+    pub(super) keyring: Vec<u8>,
     pub(super) others: BTreeMap<String, SecretKey>,
     pub(super) reader: Reader,
 }
@@ -78,6 +80,7 @@ impl Sample {
         let mut sample = Self {
             farm,
             reader: Reader::new(farm, &bytes).unwrap(),
+            keyring: bytes,
             signing,
             stolen,
             maple,

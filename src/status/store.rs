@@ -145,6 +145,15 @@ impl Store {
         Ok(Self { db, path })
     }
 
+    /// Whether it holds nothing to begin with.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.cursor(Stream::Keyring)? == Cursor::default())
+    }
+
     fn failed(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         let path = self.path.clone();
         move |source| StoreError::Database { path, what, source }

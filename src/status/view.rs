@@ -1,5 +1,7 @@
 //! A viewer at the bus: reads the streams, verifies for itself, and hands on.
 
+use bytes::Bytes;
+
 use crate::bus::{Bus, BusError, Delivery, Stream};
 use crate::model::{Change, Command, FarmId, FarmName, LogChunk, Position, Presence};
 use crate::trust::{KeyringError, Reader, Verified, words};
@@ -40,6 +42,8 @@ pub enum ViewError {
 pub struct Viewer {
     bus: Bus,
     reader: Reader,
+    /// Keyring 0.0 as it travels.
+    pub(super) first_keyring: Bytes,
     next_roster: u64,
     reloads: Reloads,
 }
@@ -91,10 +95,11 @@ impl Viewer {
     ///
     /// [`ViewError`].
     pub async fn new(bus: Bus, farm: FarmId) -> Result<Self, ViewError> {
-        let (reader, _) = first_reader(&bus, farm).await?;
+        let (reader, keyring) = first_reader(&bus, farm).await?;
         let mut viewer = Self {
             bus,
             reader,
+            first_keyring: keyring.bytes,
             next_roster: 0,
             reloads: Reloads::default(),
         };
@@ -296,14 +301,7 @@ pub(super) fn open_chunk(
     delivery: &Delivery,
 ) -> Result<LogChunk, Unproven> {
     let chunk = open::<LogChunk>(reader, Stream::Logs, delivery)?;
-    let said = chunk.body();
-    let order = &build.order;
-    let meant = said.command == build.command
-        && said.slave == order.slave
-        && said.builder == order.builder
-        && chunk.signer() == order.report_key
-        && usize::from(said.step) < build.steps.len();
-    if meant {
+    if build.has_printed(&chunk) {
         Ok(chunk.into_body())
     } else {
         let error = &AnotherBuildsLog;

@@ -4,6 +4,7 @@
 //! Everything is strict in both directions. There is exactly one spelling of each message, and anything else is refused,
 //! because a thing is identified by the SHA-256 of its payload bytes: a second spelling would be a second identity.
 
+mod bundle;
 mod codec;
 mod envelope;
 mod kind;
@@ -11,6 +12,7 @@ mod payload;
 mod subject;
 mod v1;
 
+pub use bundle::{Bundle, BundleError};
 pub use codec::PayloadError;
 pub use envelope::{Envelope, EnvelopeError, KeyringEnvelopes};
 pub use kind::{Kind, Role};

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use pybots::bus::Login;
+
 use crate::harness::Farm;
 use crate::process::pybots;
 
@@ -146,6 +148,32 @@ async fn each_mistake_in_a_masters_files_is_named_and_nothing_is_started() {
         6,
         "cannot reach the bus at nats://127.0.0.1",
     );
+}
+
+#[tokio::test]
+async fn a_list_of_logins_is_made_from_the_roster_and_not_lost_while_the_bus_is_away() {
+    let mut farm = Farm::new().await;
+    let (config, users) = (farm.text("master/master.toml"), farm.text("users.conf"));
+    let logins = ["master", "logins", "--config", &config, &users];
+    assert!(pybots(&logins).status.success());
+    let full = fs::read_to_string(&users).unwrap();
+    let seed = fs::read_to_string(farm.path("slave/state/bus.nk")).unwrap();
+    let nkey = Login::nkey_of_seed(&seed).unwrap();
+    assert!(
+        full.contains(&nkey) && full.contains("result.maple.*"),
+        "{full}"
+    );
+
+    farm.server.kill();
+    fails_with(&logins, 6, "users.conf was left as it is");
+    assert_eq!(fs::read_to_string(&users).unwrap(), full);
+
+    // Without a list no bus can start, so the first one needs none.
+    fs::remove_file(&users).unwrap();
+    assert!(pybots(&logins).status.success());
+    let first = fs::read_to_string(&users).unwrap();
+    assert!(first.contains("_INBOX.master.>") && first.contains("_INBOX.viewer.>"));
+    assert!(!first.contains("maple"), "{first}");
 }
 
 #[tokio::test]

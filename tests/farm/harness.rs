@@ -27,6 +27,8 @@ pub(crate) struct Farm {
     pub(crate) slave: Option<Process>,
     pub(crate) master: Option<Process>,
     pub(crate) bus: Bus,
+    /// What the slave's owner sends to the operator.
+    application: String,
 }
 
 impl Farm {
@@ -122,16 +124,22 @@ impl Farm {
             slave: None,
             master: None,
             bus,
+            application: line.trim().to_owned(),
         };
         farm.write_master_toml("");
         farm.write_slave_toml("");
-        let config = farm.text("master/master.toml");
-        let approve = ["master", "approve", "--config", &config, line.trim()];
+        farm.approve().await;
+        farm
+    }
+
+    /// Puts the slave on the roster, as soon as the server answers.
+    pub(crate) async fn approve(&self) {
+        let config = self.text("master/master.toml");
+        let approve = ["master", "approve", "--config", &config, &self.application];
         eventually("the slave is approved", || async {
             pybots(&approve).status.success().then_some(())
         })
         .await;
-        farm
     }
 
     /// The same, with the slave started and the keyring and a head on the bus.

@@ -10,9 +10,14 @@
 mod bad_input;
 mod check_ins;
 mod crashes;
+mod doctor;
+mod examples;
 mod execution;
 mod forgeries;
 mod harness;
+mod page;
 mod process;
+mod readme;
 mod refusals;
 mod up;
+mod viewers;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pybots::model::Timestamp;
 
 /// Our own program.
@@ -68,9 +70,19 @@ impl Process {
     }
 
     pub(crate) fn terminate(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         self.child.wait().unwrap();
+    }
+
+    /// Ctrl-C; returns the exit code.
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
+        self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(pid, signal).unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> Option<i32> {

@@ -2,7 +2,7 @@
 
 mod farm;
 mod processes;
-mod server;
+pub(super) mod server;
 mod trunk;
 
 use std::fs::{self, File};
@@ -13,15 +13,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use self::farm::Farm;
-use self::processes::Process;
+use self::processes::{Running, first_look};
 use self::server::Fetch;
 use self::trunk::{CHECK_INS, CheckIn, Sample};
 use super::exit::{Exit, Failure, say};
-use super::master::Checked;
 use super::{clock, files, stop_signal};
-use crate::bus::Bus;
 use crate::model::{BuildId, BuilderName, Revision, Verdict};
-use crate::status::{Board, Entry, TailNext, ViewError, Viewer};
+use crate::status::{Board, Entry, TailNext, Viewer};
 use crate::trust::words;
 
 /// Longest that the verdicts of one check-in may take before something is wrong.
@@ -75,6 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     say!("     {}", words(&farm.file.farm));
 
     let mut processes = Running::start(&farm, &server.path).await?;
+    say!("page http://{}/", processes.page_address);
     let work = async {
         let mut viewer = first_look(&farm).await?;
         for (number, check_in) in (1..).zip(&CHECK_INS) {
@@ -168,91 +167,6 @@ fn claim(folder: &Path) -> Result<(PathBuf, File), Failure> {
             .advice("Choose another folder with --dir."));
     }
     Ok((folder, lock))
-}
-
-/// The farm's processes.
-struct Running {
-    bus: Process,
-    master: Process,
-    slave: Process,
-}
-
-impl Running {
-    async fn start(farm: &Farm, server: &Path) -> Result<Self, Failure> {
-        let place = |name: &str| farm.folder.join(name).to_string_lossy().into_owned();
-        let logs = farm.folder.join("logs");
-        let own = files::program()?;
-        let mut bus = Process::start(
-            "bus",
-            server,
-            &["-c", &place("bus/nats-server.conf")],
-            &logs,
-        )?;
-        let config = farm.folder.join("master/master.toml");
-        let approval = async {
-            first_sight(farm).await?;
-            Checked::load(&config)?
-                .approve(&farm.application, "you")
-                .await
-        };
-        tokio::select! {
-            approved = approval => approved?,
-            failure = bus.died() => return Err(failure),
-        };
-        let master = Process::start(
-            "master",
-            &own,
-            &["master", "run", "--config", &place("master/master.toml")],
-            &logs,
-        )?;
-        let slave = Process::start(
-            "slave",
-            &own,
-            &["slave", "run", "--config", &place("slave/slave.toml")],
-            &logs,
-        )?;
-        Ok(Self { bus, master, slave })
-    }
-
-    async fn any_died(&mut self) -> Failure {
-        tokio::select! {
-            failure = self.bus.died() => failure,
-            failure = self.master.died() => failure,
-            failure = self.slave.died() => failure,
-        }
-    }
-
-    /// The slave first, so that it can still say what becomes of its builds.
-    async fn stop(self) {
-        self.slave.stop().await;
-        self.master.stop().await;
-        self.bus.stop().await;
-    }
-}
-
-/// Connects as a viewer as soon as the server answers.
-async fn first_sight(farm: &Farm) -> Result<Bus, Failure> {
-    let mut last = None;
-    for _ in 0..200 {
-        match farm.file.connect().await {
-            Ok(bus) => return Ok(bus),
-            Err(failure) => last = Some(failure),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Err(last.unwrap_or_else(|| Failure::message(Exit::Unreachable, "the bus does not answer")))
-}
-
-/// Begins to view as soon as the master has published the keyring.
-async fn first_look(farm: &Farm) -> Result<Viewer, Failure> {
-    let bus = first_sight(farm).await?;
-    loop {
-        match Viewer::new(bus.clone(), farm.file.farm).await {
-            Ok(viewer) => return Ok(viewer),
-            Err(ViewError::NoKeyring(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(error) => return Err(Failure::error(error)),
-        }
-    }
 }
 
 /// Makes a check-in, waits for its verdicts, and compares them with what they must be.

@@ -1,17 +1,23 @@
 //! The farm's processes, each under a supervisor that ends it when we are gone.
 
 use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::process::{Child, ChildStdin, Command};
 
+use super::farm::Farm;
+use crate::bus::{Bus, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files;
+use crate::cli::master::Checked;
+use crate::status::{ViewError, Viewer};
 
 /// A process of the farm.
-pub(super) struct Process {
+struct Process {
     name: &'static str,
     log: PathBuf,
     supervisor: Child,
@@ -21,7 +27,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program` and writes what it says to `<logs>/<name>.log`.
-    pub(super) fn start(
+    fn start(
         name: &'static str,
         program: &Path,
         arguments: &[&str],
@@ -58,7 +64,7 @@ impl Process {
     }
 
     /// Waits until the process ends by itself, which it should not.
-    pub(super) async fn died(&mut self) -> Failure {
+    async fn died(&mut self) -> Failure {
         let status = self.supervisor.wait().await;
         let exit = status
             .ok()
@@ -82,8 +88,126 @@ impl Process {
     }
 
     /// Asks the process to end and waits until it has.
-    pub(super) async fn stop(mut self) {
+    async fn stop(mut self) {
         drop(self.life.take());
         let _ = self.supervisor.wait().await;
+    }
+}
+
+/// The farm's processes.
+pub(super) struct Running {
+    bus: Process,
+    master: Process,
+    slave: Process,
+    page: Process,
+    /// Where the status page is.
+    pub(super) page_address: SocketAddr,
+}
+
+impl Running {
+    pub(super) async fn start(farm: &Farm, server: &Path) -> Result<Self, Failure> {
+        let place = |name: &str| farm.folder.join(name).to_string_lossy().into_owned();
+        let logs = farm.folder.join("logs");
+        let own = files::program()?;
+        let mut bus = Process::start(
+            "bus",
+            server,
+            &["-c", &place("bus/nats-server.conf")],
+            &logs,
+        )?;
+        let config = farm.folder.join("master/master.toml");
+        let approval = async {
+            first_sight(farm).await?;
+            Checked::load(&config)?
+                .approve(&farm.application, "you")
+                .await
+        };
+        tokio::select! {
+            approved = approval => approved?,
+            failure = bus.died() => return Err(failure),
+        };
+        let mut master = Process::start(
+            "master",
+            &own,
+            &["master", "run", "--config", &place("master/master.toml")],
+            &logs,
+        )?;
+        let slave = Process::start(
+            "slave",
+            &own,
+            &["slave", "run", "--config", &place("slave/slave.toml")],
+            &logs,
+        )?;
+        // There is nothing to show before the master has published the farm's keyring.
+        tokio::select! {
+            looked = first_look(farm) => looked?,
+            failure = bus.died() => return Err(failure),
+            failure = master.died() => return Err(failure),
+        };
+        let page_address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let page = Process::start(
+            "page",
+            &own,
+            &[
+                "status",
+                "serve",
+                "--farm",
+                &place("farm.toml"),
+                "--store",
+                &place("page/history.sqlite"),
+                "--listen",
+                &page_address.to_string(),
+            ],
+            &logs,
+        )?;
+        Ok(Self {
+            bus,
+            master,
+            slave,
+            page,
+            page_address,
+        })
+    }
+
+    pub(super) async fn any_died(&mut self) -> Failure {
+        tokio::select! {
+            failure = self.bus.died() => failure,
+            failure = self.master.died() => failure,
+            failure = self.slave.died() => failure,
+            failure = self.page.died() => failure,
+        }
+    }
+
+    /// The slave before master and bus, so that it can still say what becomes of its builds.
+    pub(super) async fn stop(self) {
+        self.page.stop().await;
+        self.slave.stop().await;
+        self.master.stop().await;
+        self.bus.stop().await;
+    }
+}
+
+/// Connects as a viewer as soon as the server answers.
+async fn first_sight(farm: &Farm) -> Result<Bus, Failure> {
+    let mut last = None;
+    for _ in 0..200 {
+        match farm.file.connect(Patience::Brief).await {
+            Ok(bus) => return Ok(bus),
+            Err(failure) => last = Some(failure),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(last.unwrap_or_else(|| Failure::message(Exit::Unreachable, "the bus does not answer")))
+}
+
+/// Begins to view as soon as the master has published the keyring.
+pub(super) async fn first_look(farm: &Farm) -> Result<Viewer, Failure> {
+    let bus = first_sight(farm).await?;
+    loop {
+        match Viewer::new(bus.clone(), farm.file.farm).await {
+            Ok(viewer) => return Ok(viewer),
+            Err(ViewError::NoKeyring(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => return Err(Failure::error(error)),
+        }
     }
 }

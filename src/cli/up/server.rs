@@ -18,11 +18,11 @@ const FETCHED: &str = "2.15.1";
 const FETCHER: &str = include_str!("../../../deploy/get-nats-server");
 
 /// A server that can be run.
-pub(super) struct Found {
-    pub(super) path: PathBuf,
-    pub(super) version: String,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) version: String,
     /// Why this one.
-    pub(super) why: String,
+    pub(in crate::cli) why: String,
 }
 
 /// Whether a server may be fetched when none is found.
@@ -39,27 +39,13 @@ pub(super) fn find(named: Option<&Path>, fetch: Fetch) -> Result<Found, Failure>
         return found
             .map_err(|wrong| none_found(&[format!("--nats-server {}: {wrong}", path.display())]));
     }
-    let mut tried = Vec::new();
-    let on_path = on_path();
-    if on_path.is_empty() {
-        tried.push("PATH: there is no nats-server on it".to_owned());
-    }
-    for path in on_path {
-        match try_program(&path, "first on PATH that is new enough") {
-            Ok(found) => return Ok(found),
-            Err(wrong) => tried.push(format!("{}: {wrong}", path.display())),
-        }
-    }
-    let Some(cache) =
-        files::cache_folder().map(|folder| folder.join(format!("nats-server-{FETCHED}")))
-    else {
-        tried.push("cache: neither XDG_CACHE_HOME nor HOME is set".to_owned());
+    let mut tried = match installed() {
+        Ok(found) => return Ok(found),
+        Err(tried) => tried,
+    };
+    let Some(cache) = cache() else {
         return Err(none_found(&tried));
     };
-    match try_cached(&cache, "checked copy in the cache") {
-        Ok(found) => return Ok(found),
-        Err(wrong) => tried.push(format!("{}: {wrong}", cache.display())),
-    }
     if fetch == Fetch::Forbidden {
         tried.push("fetching: forbidden by --no-fetch".to_owned());
         return Err(none_found(&tried));
@@ -71,6 +57,37 @@ pub(super) fn find(named: Option<&Path>, fetch: Fetch) -> Result<Found, Failure>
             Err(none_found(&tried))
         }
     }
+}
+
+/// Looks for a server on `PATH` and in the user's cache; if there is none, says of each place why not. Creates nothing.
+pub(in crate::cli) fn installed() -> Result<Found, Vec<String>> {
+    let mut tried = Vec::new();
+    let on_path = on_path();
+    if on_path.is_empty() {
+        tried.push("PATH: there is no nats-server on it".to_owned());
+    }
+    for path in on_path {
+        match try_program(&path, "first on PATH that is new enough") {
+            Ok(found) => return Ok(found),
+            Err(wrong) => tried.push(format!("{}: {wrong}", path.display())),
+        }
+    }
+    let Some(cache) = cache() else {
+        tried.push("cache: neither XDG_CACHE_HOME nor HOME is set".to_owned());
+        return Err(tried);
+    };
+    match try_cached(&cache, "checked copy in the cache") {
+        Ok(found) => Ok(found),
+        Err(wrong) => {
+            tried.push(format!("{}: {wrong}", cache.display()));
+            Err(tried)
+        }
+    }
+}
+
+/// The folder of the fetched copy.
+fn cache() -> Option<PathBuf> {
+    files::cache_folder().map(|folder| folder.join(format!("nats-server-{FETCHED}")))
 }
 
 fn none_found(tried: &[String]) -> Failure {

@@ -10,12 +10,16 @@
 //! |---|---|---|
 //! | `pybots.board.v1` | [`write_board`] | [`BoardDocument`] |
 //! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
+//! | `pybots.builds.v1` | [`write_builds`] | [`BuildsDocument`] |
 //! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
+//! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
 
 mod document;
 mod keys;
+mod list;
 mod report;
+mod verification;
 
 use std::io;
 
@@ -27,7 +31,9 @@ pub use document::{
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
 pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
+pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
+pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
 
 use super::board::Board;
 use super::build::{BuildStatus, Ending, StepStatus};
@@ -36,6 +42,7 @@ use super::recent::Recent;
 use super::row::{Row, Running, Shown};
 use super::since::LastPass;
 use super::tail::Entry;
+use super::verify::Verification;
 use super::view::Farm;
 use crate::model::{BuildState, Change, PayloadId, ReportBody, Source, Text, Timestamp, Verdict};
 
@@ -84,6 +91,37 @@ pub fn write_build(
     out: &mut impl io::Write,
 ) -> io::Result<()> {
     write_pretty(&build_document(board, build, now), out)
+}
+
+/// Writes builds, in the order given, as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_builds(
+    board: &Board,
+    builds: &[&BuildStatus],
+    now: Timestamp,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    let document = BuildsDocument {
+        schema: "pybots.builds.v1",
+        now,
+        builds: builds
+            .iter()
+            .map(|build| build_document(board, build, now))
+            .collect(),
+    };
+    write_pretty(&document, out)
+}
+
+/// Writes what came of checking a bundle as one document.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_verification(found: &Verification, out: &mut impl io::Write) -> io::Result<()> {
+    write_pretty(&VerificationDocument::from(found), out)
 }
 
 /// Writes one entry of the results stream as one line.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::Verdict;
 use crate::status::sample::{Sample, at, ended, finished, started, text};
+use crate::status::verify::sample::Case;
 use crate::trust::seal;
 
 fn board(sample: &Sample) -> Board {
@@ -277,6 +278,105 @@ fn an_entry_is_one_line() {
     {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:yTRjMbUv5PJU/MnZuLP7ZyKsxFuqTq7P6knetsSl20Q","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
     {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:a6X61OTMzXMKawya0Zb/Ug0AIjYc/aEk7cKYvnIaEcU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
     {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: decode CBOR failure: Io(EndOfFile)"}
+    "#);
+}
+
+#[test]
+fn a_list_of_builds_is_one_document_with_each_build_in_full() {
+    let sample = Sample::new();
+    let board = board(&sample);
+    let builds: Vec<&BuildStatus> = board.builds().collect();
+    let written = |builds: &[&BuildStatus]| -> serde_json::Value {
+        let mut out = Vec::new();
+        write_builds(&board, builds, at(300), &mut out).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let list = written(&builds);
+    assert_eq!(list["schema"], "pybots.builds.v1");
+    assert_eq!(list["now"], "2026-11-22T18:05:00.000Z");
+    assert_eq!(list["builds"][0]["build"], "foo-maple/1");
+    let mut one = Vec::new();
+    write_build(&board, builds[1], at(300), &mut one).unwrap();
+    let one: serde_json::Value = serde_json::from_slice(&one).unwrap();
+    assert_eq!(list["builds"][1], one);
+    assert_eq!(written(&[])["builds"], serde_json::json!([]));
+}
+
+#[test]
+fn a_verification_is_one_document_with_whatever_was_signed() {
+    let mut case = Case::small();
+    case.bodies = vec![ended(0, 1)];
+    let mut bundle = case.bundle();
+    bundle.rosters.push(bundle.rosters[0].clone());
+    let mut out = Vec::new();
+    let found = crate::status::verify(case.sample.farm, &bundle);
+    write_verification(&found, &mut out).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+    {
+      "schema": "pybots.verification.v1",
+      "verified": false,
+      "farm": "SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA",
+      "farm_words": "horse oxygen mixture chimney knock doctor butter hen",
+      "farm_name": "sample",
+      "build": "foo-maple/2",
+      "verdict": null,
+      "slave": "maple",
+      "command": "SHA256:pxkfX10yn7ODz7QpjfAe12a2cWyS6BUwDZCXQDYf3tQ",
+      "signed": [
+        {
+          "kind": "roster",
+          "id": "SHA256:pKe9H2B/xCkQiFkOGUGJjadKFXGTaVJL+JiRQmObLmc",
+          "signer": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
+          "issued": "2026-11-22T18:00:00.000Z",
+          "sequence": 3
+        },
+        {
+          "kind": "command",
+          "id": "SHA256:pxkfX10yn7ODz7QpjfAe12a2cWyS6BUwDZCXQDYf3tQ",
+          "signer": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
+          "issued": "2026-11-22T18:03:20.000Z",
+          "sequence": null
+        },
+        {
+          "kind": "report",
+          "id": "SHA256:N+rplIiu3u6ywPLCufFQrdByNGcHxOXm3D7CSQKP5jY",
+          "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
+          "issued": "2026-11-22T18:03:20.000Z",
+          "sequence": 1,
+          "event": "step-finished",
+          "step": 1,
+          "outcome": {
+            "verdict": "failed",
+            "exit": 1,
+            "signal": null,
+            "duration_ms": 9400,
+            "cpu_ms": 7250,
+            "peak_memory": 94371840,
+            "log": "SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM",
+            "log_bytes": 6,
+            "log_cut": 0,
+            "tests": null
+          }
+        }
+      ],
+      "logs": [
+        {
+          "step": 1,
+          "bytes": 6,
+          "missing": 0,
+          "cut": 0,
+          "digest": "fits"
+        }
+      ],
+      "notes": [],
+      "findings": [
+        {
+          "code": "E-UNNECESSARY",
+          "part": "roster no. 2",
+          "why": "one roster is needed"
+        }
+      ]
+    }
     "#);
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 
+use super::table::write_table;
 use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
 use crate::status::overview::notes;
@@ -49,32 +50,6 @@ pub fn write_board(
     }
     for note in notes(board, &rows) {
         writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
-    }
-    Ok(())
-}
-
-fn write_table(
-    table: &[[(String, Paint); 8]],
-    style: Style,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
-    let mut widths = [0; 8];
-    for line in table {
-        for (width, (text, _)) in widths.iter_mut().zip(line) {
-            *width = text.chars().count().max(*width);
-        }
-    }
-    for line in table {
-        let mut gap = 0;
-        for ((text, paint), width) in line.iter().zip(widths) {
-            // The gap before a cell and not behind it, so that no line ends in spaces.
-            if !text.is_empty() {
-                write!(out, "{:gap$}{}", "", style.paint(*paint, text))?;
-                gap = 0;
-            }
-            gap += width - text.chars().count() + 2;
-        }
-        writeln!(out)?;
     }
     Ok(())
 }

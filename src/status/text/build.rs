@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::model::{Build, BuildState, Isolation, Outcome, ReportBody, Source, Timestamp};
+use crate::model::{Build, Isolation, Outcome, ReportBody, Source, Timestamp};
 
 use super::since::{commits, since_last_pass};
-use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span};
+use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span, state_badge};
 use crate::status::board::Board;
 use crate::status::build::{BuildStatus, Ending, StepStatus};
 
@@ -109,15 +109,6 @@ fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
         format!(", took {}", span(ending.issued.since(started)))
     });
     format!("{verdict}{detail}, {ago} ago{took}")
-}
-
-/// Glyph and word of a build that is not over.
-pub(in crate::status) fn state_badge(state: BuildState) -> (&'static str, Paint) {
-    match state {
-        BuildState::Running { .. } => RUNNING,
-        BuildState::Accepted => ("… accepted", RUNNING.1),
-        BuildState::Ordered | BuildState::Done { .. } => ("… ordered", RUNNING.1),
-    }
 }
 
 /// What the report that ended a build adds to the verdict.

@@ -3,20 +3,25 @@
 mod board;
 mod build;
 mod entry;
+mod list;
 mod log;
 pub(super) mod since;
 mod span;
+mod table;
+mod verification;
 
 pub use board::write_board;
 pub use build::write_build;
 pub use entry::write_entry;
+pub use list::write_builds;
 pub use log::LogPrinter;
 pub use span::{age, span};
+pub use verification::write_verification;
 
 pub(super) use board::slave_mark;
-pub(super) use build::{detail, isolation_word, later, state_badge, step_badge, warnings};
+pub(super) use build::{detail, isolation_word, later, step_badge, warnings};
 
-use crate::model::Verdict;
+use crate::model::{BuildState, Verdict};
 use crate::status::row::Shown;
 
 /// How text may look.
@@ -69,6 +74,16 @@ impl Style {
 
 pub(super) const RUNNING: (&str, Paint) = ("… running", Paint::Busy);
 const NOT_RUN: (&str, Paint) = ("- not run", Paint::Faint);
+
+/// How far a build is that is not over.
+pub(super) fn state_badge(state: BuildState) -> (&'static str, Paint) {
+    let text = match state {
+        BuildState::Running { .. } => RUNNING.0,
+        BuildState::Accepted => "… accepted",
+        BuildState::Ordered | BuildState::Done { .. } => "… ordered",
+    };
+    (text, RUNNING.1)
+}
 
 /// Only `passed` is green, and only what is wrong with the code is red; what went wrong with the machine or the farm has a
 /// mark of its own.

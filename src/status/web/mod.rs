@@ -1,14 +1,20 @@
 //! The status page: HTML that is complete without a script, and a small script that keeps it current.
 //!
+//! GET only, and no key in the process: nothing that a reader sends can change anything.
+//!
 //! Rendering is pure: a [`Scene`] in, text out. Everything from outside is escaped by the templates; the one exception is
 //! what [`Colours`] makes of a log line, which escapes for itself. No inline style, script or handler, so that a strict
 //! policy can forbid them all.
 
+mod answer;
 mod colours;
+mod events;
 mod page;
+mod server;
 
 pub use colours::Colours;
 pub use page::{build, keys, line_html, not_found, overview};
+pub use server::serve;
 
 use super::board::Board;
 use super::live::BusState;
@@ -26,6 +32,8 @@ pub struct Scene<'a> {
     pub bus: BusState,
     /// The moment for which ages, `lost` and `stale` are computed.
     pub now: Timestamp,
+    /// Counts what was learnt, so that a page can say how much it has seen.
+    pub version: u64,
 }
 
 /// The one style sheet, served as `/style.css`.

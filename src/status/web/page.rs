@@ -9,6 +9,7 @@ mod overview;
 #[cfg(test)]
 mod tests;
 
+pub(super) use build::stage;
 pub use log::line_html;
 
 use askama::Template;

@@ -44,6 +44,12 @@ impl Reader {
         self.roster.as_ref().map(Verified::body)
     }
 
+    /// The same, with who signed it.
+    #[must_use]
+    pub fn verified_roster(&self) -> Option<&Verified<Roster>> {
+        self.roster.as_ref()
+    }
+
     /// Takes in a version of the roster. Every version adds its reporters, so that reports of a slave that has left
     /// stay verifiable; the newest decides the rest.
     ///

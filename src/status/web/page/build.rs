@@ -7,7 +7,7 @@ use super::changes::Changes;
 use super::frame::{Badge, Bytes, Frame, When, href};
 use super::log::{LogPart, may_grow};
 use super::overview::{Cell, cell};
-use crate::model::{BuildState, ReportBody, Timestamp};
+use crate::model::{BuildState, ReportBody, Timestamp, Verdict};
 use crate::status::build::{BuildStatus, StepStatus};
 use crate::status::log_window::LogView;
 use crate::status::recent::{MAX_RECENT, Recent};
@@ -148,18 +148,32 @@ impl<'a> BuildPage<'a> {
 /// Where the script listens for what is new; nowhere if nothing more is to come.
 fn live(build: &BuildStatus, log: &LogView, href: &str, now: Timestamp) -> Option<String> {
     let over = build.verdict(now).is_some();
+    let seen = stage(build, now);
     match log {
         LogView::Window(window) if may_grow(build, window, now) => Some(format!(
-            "{href}/live?step={}&offset={}&line={}",
+            "{href}/live?seen={seen}&step={}&offset={}&line={}",
             u32::from(window.step) + 1,
             window.to,
             window.next_line
         )),
         // An earlier part of the log does not grow, but the build goes on.
         LogView::Window(_) | LogView::Nothing | LogView::Unreadable(_) => {
-            (!over).then(|| format!("{href}/live"))
+            (!over).then(|| format!("{href}/live?seen={seen}"))
         }
     }
+}
+
+/// How far a build has come, as far as its page shows it, in a word that can stand in an address.
+pub(in crate::status::web) fn stage(build: &BuildStatus, now: Timestamp) -> String {
+    let state = match build.state {
+        BuildState::Ordered => "ordered".to_owned(),
+        BuildState::Accepted => "accepted".to_owned(),
+        BuildState::Running { step, .. } => format!("running-{step}"),
+        BuildState::Done { .. } => "done".to_owned(),
+    };
+    let ended = build.steps.iter().filter(|step| step.outcome.is_some());
+    let verdict = build.verdict(now).map_or("open", Verdict::word);
+    format!("{state}-{}-{verdict}", ended.count())
 }
 
 fn silence(build: &BuildStatus, now: Timestamp) -> String {

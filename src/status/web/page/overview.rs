@@ -15,6 +15,7 @@ use crate::status::text::{Paint, badge, shown_badge, slave_mark, state_badge};
 #[template(path = "overview.html", config = "src/status/web/askama.toml")]
 pub(super) struct OverviewPage<'a> {
     frame: Frame<'a>,
+    version: u64,
     summary: Badge,
     remarks: Vec<String>,
     counts: Vec<String>,
@@ -121,6 +122,7 @@ impl<'a> OverviewPage<'a> {
         let title = format!("{} Overview", badge.glyph);
         Self {
             frame: Frame::new(scene, &title, "/index.json"),
+            version: scene.version,
             summary: Badge {
                 word: overview.headline.clone(),
                 ..badge

@@ -44,6 +44,7 @@ impl Shown {
             board: &self.board,
             bus: self.bus,
             now: at(self.seconds),
+            version: 7,
         }
     }
 
@@ -280,22 +281,24 @@ fn a_page_is_live_as_long_as_more_may_come() {
         Some(rest.split_once('"')?.0.to_owned())
     };
     let mut window = window();
-    let tail = "/build/foo-maple/1/live?step=2&#38;offset=6000&#38;line=40";
+    let listens = |seen: &str| format!("/build/foo-maple/1/live?seen={seen}");
+    let tails = |seen: &str| listens(seen) + "&#38;step=2&#38;offset=6000&#38;line=40";
+    let (running, done) = ("running-1-1-open", "done-2-failed");
     let view = |window: &LogWindow| LogView::Window(window.clone());
-    assert_eq!(live(&shown.overview()).as_deref(), Some("/live"));
+    assert_eq!(live(&shown.overview()).as_deref(), Some("/live?seen=7"));
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some(tail)
+        live(&shown.build("foo-maple/1", &view(&window))),
+        Some(tails(running))
     );
     assert_eq!(
-        live(&shown.build("foo-maple/1", &LogView::Nothing)).as_deref(),
-        Some("/build/foo-maple/1/live")
+        live(&shown.build("foo-maple/1", &LogView::Nothing)),
+        Some(listens(running))
     );
     // An earlier part of the log does not grow.
     window.later = true;
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some("/build/foo-maple/1/live")
+        live(&shown.build("foo-maple/1", &view(&window))),
+        Some(listens(running))
     );
     for event in events {
         shown.board.apply(event);
@@ -304,8 +307,8 @@ fn a_page_is_live_as_long_as_more_may_come() {
     assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
     (window.later, window.bytes) = (false, 5);
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some(tail)
+        live(&shown.build("foo-maple/1", &view(&window))),
+        Some(tails(done))
     );
     // What has not come long after is not waited for.
     shown.seconds = 900;
