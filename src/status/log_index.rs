@@ -139,13 +139,13 @@ impl StepIndex {
     }
 
     /// The spans from the one that holds `offset`, or begins next after it.
-    pub(super) fn from_offset(&self, offset: u64) -> &[Span] {
+    pub(super) fn at_offset(&self, offset: u64) -> &[Span] {
         let at = self.spans.partition_point(|span| span.end <= offset);
         &self.spans[at..]
     }
 
     /// The spans from the one in which line `number` (from 1) begins.
-    pub(super) fn from_line(&self, number: u64) -> &[Span] {
+    pub(super) fn at_line(&self, number: u64) -> &[Span] {
         // A line begins right after the end of the one before it.
         let ends_before = number.saturating_sub(1);
         let at = self
@@ -198,7 +198,7 @@ mod tests {
             (0, 5, &large),
             (0, 40_005, &large),
         ]);
-        let spans: Vec<_> = index.step(0).unwrap().from_offset(0).to_vec();
+        let spans: Vec<_> = index.step(0).unwrap().at_offset(0).to_vec();
         assert_eq!(spans.len(), 2);
         assert_eq!(
             (spans[0].offset, spans[0].end, spans[0].line),
@@ -226,7 +226,7 @@ mod tests {
         ]);
         let step = index.step(0).unwrap();
         assert_eq!((step.end(), step.lines()), (12, 4));
-        let after_the_gap = step.from_offset(9)[0];
+        let after_the_gap = step.at_offset(9)[0];
         assert_eq!((after_the_gap.offset, after_the_gap.line), (10, 3));
     }
 
@@ -256,8 +256,8 @@ mod tests {
             let step = index.step(0).unwrap();
             let mut begin = 0;
             for (number, line) in (1..).zip(log.split_inclusive('\n')) {
-                let span = step.from_line(number)[0];
-                let next = step.from_line(number).get(1).copied();
+                let span = step.at_line(number)[0];
+                let next = step.at_line(number).get(1).copied();
                 prop_assert!(span.offset <= begin, "line {} begins at {}: {:?}", number, begin, span);
                 // No further back than needed: it begins in that span, or where the next one does.
                 prop_assert!(next.is_none_or(|next| begin <= next.offset), "line {} begins at {}: {:?}", number, begin, span);

@@ -20,7 +20,7 @@ pub enum LogView {
     Window(LogWindow),
     /// No step has printed anything yet.
     Nothing,
-    /// It cannot be read now, or is no longer held: a sentence.
+    /// It cannot be read now, or is no longer held, and why: the rest of a sentence.
     Unreadable(String),
 }
 
@@ -119,8 +119,8 @@ impl Plan {
         let end = index.end();
         let spans = match place {
             Place::End => index.last(WINDOW_BYTES, WINDOW_CHUNKS),
-            Place::Offset(offset) => index.from_offset(offset),
-            Place::Line(number) => index.from_line(number),
+            Place::Offset(offset) => index.at_offset(offset),
+            Place::Line(number) => index.at_line(number),
         };
         // The line, or the offset, may lie anywhere in the first span.
         let enough = spans.first().map_or(0, |span| span.end) + WINDOW_BYTES;

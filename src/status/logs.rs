@@ -60,9 +60,7 @@ impl Logs {
             },
             Err(error) => {
                 tracing::warn!(%error, build = %build.id(), "log not readable now");
-                LogView::Unreadable(
-                    "The log cannot be read now: the bus does not answer.".to_owned(),
-                )
+                LogView::Unreadable("the bus does not answer now".to_owned())
             }
         }
     }
@@ -336,10 +334,15 @@ impl Text {
             }
             if chunk.offset > self.offset {
                 text += &self.sanitizer.finish();
-                text += &format!(
-                    "\n[{} bytes are missing here]\n",
-                    chunk.offset - self.offset
-                );
+                let missing = chunk.offset - self.offset;
+                text += &[
+                    "
+[",
+                    &missing.to_string(),
+                    " bytes are missing here]
+",
+                ]
+                .concat();
                 self.offset = chunk.offset;
             }
             let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);

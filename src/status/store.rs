@@ -343,6 +343,7 @@ mod tests {
 
     #[test]
     fn junk_does_not_fill_the_disk() {
+        static JUNK: [u8; 200_000] = [0; 200_000];
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("history.sqlite"), &FARM).unwrap();
         let junk = u64::from(MAX_UNPROVEN) + 50;
@@ -350,11 +351,7 @@ mod tests {
             .keep(Stream::Results, &message(1, b"good"), Belief::Believed)
             .unwrap();
         for sequence in 2..=junk {
-            let kept = store.keep(
-                Stream::Results,
-                &message(sequence, &[0; 200_000]),
-                Belief::Unproven,
-            );
+            let kept = store.keep(Stream::Results, &message(sequence, &JUNK), Belief::Unproven);
             kept.unwrap();
         }
         let held = held(&store);

@@ -97,6 +97,13 @@ fn timeless(body: &str) -> String {
         }
     }
     kept.push_str(rest);
+    // "failing for 3 s"
+    while let Some((before, after)) = kept.split_once(" for ")
+        && let Some((number, after)) = after.split_once(' ')
+        && number.parse::<u32>().is_ok()
+    {
+        kept = format!("{before}{}", &after[after.find([' ', '.']).unwrap()..]);
+    }
     let of_the_moment = ["\"now\":", "\"age_s\":", "\"last_seen\":", "data-live="];
     let lines = kept.lines();
     lines

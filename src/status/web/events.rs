@@ -29,7 +29,7 @@ const AGEING: Duration = Duration::from_secs(30);
 
 /// Where a reader is.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Seen {
+pub(super) struct Reading {
     /// What the page was made of; a reader that has something older is told at once.
     #[serde(default)]
     seen: String,
@@ -39,16 +39,19 @@ pub(super) struct Seen {
     line: Option<u64>,
 }
 
-pub(super) async fn overview(State(site): State<Arc<Site>>, Query(seen): Query<Seen>) -> Response {
-    event_stream(site.clone(), move |events| {
-        tell_changes(site, seen.seen, events)
+pub(super) async fn overview(
+    State(site): State<Arc<Site>>,
+    Query(reading): Query<Reading>,
+) -> Response {
+    event_stream(&site.clone(), move |events| {
+        tell_changes(site, reading.seen, events)
     })
 }
 
 pub(super) async fn build(
     State(site): State<Arc<Site>>,
     Path((builder, number)): Path<(String, String)>,
-    Query(mut seen): Query<Seen>,
+    Query(mut reading): Query<Reading>,
     asked: HeaderMap,
 ) -> Response {
     let id: Option<BuildId> = format!("{builder}/{number}").parse().ok();
@@ -58,17 +61,17 @@ pub(super) async fn build(
     // A browser that lost the connection says where it was.
     let last = asked.get("last-event-id").and_then(|id| id.to_str().ok());
     if let Some((offset, line)) = last.and_then(|id| id.split_once('-')) {
-        seen.offset = offset.parse().ok().or(seen.offset);
-        seen.line = line.parse().ok().or(seen.line);
+        reading.offset = offset.parse().ok().or(reading.offset);
+        reading.line = line.parse().ok().or(reading.line);
     }
-    event_stream(site.clone(), move |events| {
-        tell_build(site, id, seen, events)
+    event_stream(&site.clone(), move |events| {
+        tell_build(site, id, reading, events)
     })
 }
 
 /// Answers with what `teller` says, for as long as the reader listens.
 fn event_stream<F: Future<Output = ()> + Send + 'static>(
-    site: Arc<Site>,
+    site: &Arc<Site>,
     teller: impl FnOnce(mpsc::Sender<Event>) -> F,
 ) -> Response {
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
@@ -104,17 +107,17 @@ async fn tell_changes(site: Arc<Site>, mut seen: String, events: mpsc::Sender<Ev
             tokio::time::sleep(CALM).await;
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            word = changes.changed() => if word.is_err() { return },
             () = tokio::time::sleep(AGEING) => seen.clear(),
             () = events.closed() => return,
         }
     }
 }
 
-async fn tell_build(site: Arc<Site>, id: BuildId, seen: Seen, events: mpsc::Sender<Event>) {
+async fn tell_build(site: Arc<Site>, id: BuildId, reading: Reading, events: mpsc::Sender<Event>) {
     let mut changes = site.live.changes();
-    let mut log = open_log(&site, &id, &seen).await;
-    let mut reached = seen.seen;
+    let mut log = open_log(&site, &id, &reading).await;
+    let mut reached = reading.seen;
     let mut lines = Lines::default();
     loop {
         changes.mark_unchanged();
@@ -126,10 +129,10 @@ async fn tell_build(site: Arc<Site>, id: BuildId, seen: Seen, events: mpsc::Send
         tokio::select! {
             fresh = next_lines(log.as_mut()) => {
                 if let Some(log) = &log {
-                    lines.send(&events, fresh, log.position());
+                    lines.send(&events, &fresh, log.position());
                 }
             }
-            changed = changes.changed() => if changed.is_err() { return },
+            word = changes.changed() => if word.is_err() { return },
             () = tokio::time::sleep(AGEING) => {}
             () = events.closed() => return,
         }
@@ -141,10 +144,10 @@ fn stage_of(site: &Site, id: &BuildId) -> String {
     build.map_or_else(String::new, |build| stage(&build, (site.clock)()))
 }
 
-async fn open_log(site: &Site, id: &BuildId, seen: &Seen) -> Option<LiveLog> {
+async fn open_log(site: &Site, id: &BuildId, reading: &Reading) -> Option<LiveLog> {
     let build = site.build(id)?;
-    let step = seen.step?.checked_sub(1)?;
-    let (offset, line) = (seen.offset.unwrap_or(0), seen.line.unwrap_or(1));
+    let step = reading.step?.checked_sub(1)?;
+    let (offset, line) = (reading.offset.unwrap_or(0), reading.line.unwrap_or(1));
     match site.logs.clone().follow(build, step, offset, line).await {
         Ok(log) => Some(log),
         Err(error) => {
@@ -170,7 +173,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn send(&mut self, events: &mpsc::Sender<Event>, fresh: Vec<LogLine>, position: (u64, u64)) {
+    fn send(&mut self, events: &mpsc::Sender<Event>, fresh: &[LogLine], position: (u64, u64)) {
         let Ok(room) = events.try_reserve() else {
             self.left_out += fresh.len();
             return;
@@ -183,7 +186,7 @@ impl Lines {
         });
         let html: Vec<(u64, String)> = note
             .iter()
-            .chain(&fresh)
+            .chain(fresh)
             .map(|line| (line.number, line_html(&mut self.colours, line)))
             .collect();
         let (offset, line) = position;

@@ -172,26 +172,17 @@ struct Named {
 }
 
 impl Site {
-    /// The build, and the step of it, that an address names; or the answer that there is none.
-    fn named(
-        &self,
-        asked: &HeaderMap,
-        builder: &str,
-        number: &str,
-        step: Option<u16>,
-    ) -> Result<Named, Response> {
+    /// The build, and the step of it, that an address names; or a sentence that there is none.
+    fn named(&self, builder: &str, number: &str, step: Option<u16>) -> Result<Named, String> {
         let name = format!("{builder}/{number}");
         let id: Option<BuildId> = name.parse().ok();
         let Some(build) = id.and_then(|id| self.build(&id)) else {
-            return Err(self.missing(asked, &format!("There is no build {name}.")));
+            return Err(format!("There is no build {name}."));
         };
         let known = step.is_none_or(|step| (1..=build.steps.len()).contains(&usize::from(step)));
         if !known {
-            let what = format!(
-                "Build {name} has {} steps, counted from 1.",
-                build.steps.len()
-            );
-            return Err(self.missing(asked, &what));
+            let steps = build.steps.len();
+            return Err(format!("Build {name} has {steps} steps, counted from 1."));
         }
         let step = step.map(|step| step - 1).or_else(|| telling_step(&build));
         Ok(Named { build, step })
@@ -205,14 +196,14 @@ async fn build(
     asked: HeaderMap,
 ) -> Response {
     if let Some(number) = number.strip_suffix(".json") {
-        return match site.named(&asked, &builder, number, None) {
+        return match site.named(&builder, number, None) {
             Ok(named) => build_json(&site, &named.build, &asked),
-            Err(missing) => missing,
+            Err(what) => site.missing(&asked, &what),
         };
     }
-    let Named { build, step } = match site.named(&asked, &builder, &number, part.step) {
+    let Named { build, step } = match site.named(&builder, &number, part.step) {
         Ok(named) => named,
-        Err(missing) => return missing,
+        Err(what) => return site.missing(&asked, &what),
     };
     let place = match (part.line, part.offset) {
         (Some(line), _) => Place::Line(line),
@@ -249,13 +240,13 @@ async fn log_text(
     Query(part): Query<Part>,
     asked: HeaderMap,
 ) -> Response {
-    match site.named(&asked, &builder, &number, part.step) {
+    match site.named(&builder, &number, part.step) {
         Ok(Named { build, step }) => {
             let text = site.logs.clone().text(build, step.unwrap_or(0));
             let kind = (header::CONTENT_TYPE, answer::TEXT);
             ([kind], Body::from_stream(text)).into_response()
         }
-        Err(missing) => missing,
+        Err(what) => site.missing(&asked, &what),
     }
 }
 

@@ -51,7 +51,7 @@ impl LogPart {
             LogView::Window(window) => return Self::of(build, window),
             LogView::Nothing if build.verdict(now).is_some() => "Nothing was printed.".to_owned(),
             LogView::Nothing => "Nothing was printed yet.".to_owned(),
-            LogView::Unreadable(why) => why.clone(),
+            LogView::Unreadable(why) => format!("The log cannot be shown: {why}."),
         };
         Self {
             step: None,
