@@ -20,7 +20,7 @@ pub enum LogView {
     Window(LogWindow),
     /// No step has printed anything yet.
     Nothing,
-    /// It cannot be read now, or is no longer held: a sentence.
+    /// It cannot be read now, or is no longer held, and why: the rest of a sentence.
     Unreadable(String),
 }
 

@@ -60,9 +60,7 @@ impl Logs {
             },
             Err(error) => {
                 tracing::warn!(%error, build = %build.id(), "log not readable now");
-                LogView::Unreadable(
-                    "The log cannot be read now: the bus does not answer.".to_owned(),
-                )
+                LogView::Unreadable("the bus does not answer now".to_owned())
             }
         }
     }

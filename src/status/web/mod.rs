@@ -28,7 +28,7 @@ pub struct Scene<'a> {
     pub farm: &'a Farm,
     /// What is known of it.
     pub board: &'a Board,
-    /// Whether more is being learnt.
+    /// Whether more is being learnt; unless it is, what is shown may be old, and every page says so.
     pub bus: BusState,
     /// The moment for which ages, `lost` and `stale` are computed.
     pub now: Timestamp,

@@ -14,6 +14,7 @@
   let timer = 0;
   let newest = 0;
   let grown = false;
+  let torn = false;
   let busy = false;
   let again = false;
 
@@ -38,7 +39,9 @@
     source.onerror = () => {
       say("not live now,");
       // After an answer that is no stream the browser gives up; we do not.
-      if (source && source.readyState === EventSource.CLOSED) setTimeout(refresh, PATIENCE);
+      if (!source || source.readyState !== EventSource.CLOSED) return;
+      torn = true;
+      setTimeout(refresh, PATIENCE);
     };
     source.addEventListener("changed", later);
     source.addEventListener("lines", (event) => append(JSON.parse(event.data)));
@@ -78,7 +81,8 @@
     const open = [...old.querySelectorAll("details[open]")].map((details) => details.id);
     // A log that the reader chose is left alone, and its stream goes on where its lines end. Once there is no more to
     // come, the new page has it all.
-    if (old.dataset.chosen === "reader" && next.dataset.live && grows(old) === grows(next)) {
+    const kept = old.dataset.chosen === "reader" && next.dataset.live && !torn;
+    if (kept && grows(old) === grows(next)) {
       next.dataset.live = old.dataset.live;
       next.querySelector("#log").replaceWith(byId("log"));
     } else if (grown) {
@@ -86,6 +90,7 @@
       heard = "";
       grown = false;
     }
+    torn = false;
     for (const id of open) {
       const details = next.querySelector("#" + id);
       if (details) details.open = true;

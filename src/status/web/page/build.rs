@@ -150,7 +150,7 @@ fn live(build: &BuildStatus, log: &LogView, href: &str, now: Timestamp) -> Optio
     let over = build.verdict(now).is_some();
     let seen = stage(build, now);
     match log {
-        LogView::Window(window) if may_grow(build, window) => Some(format!(
+        LogView::Window(window) if may_grow(build, window, now) => Some(format!(
             "{href}/live?seen={seen}&step={}&offset={}&line={}",
             u32::from(window.step) + 1,
             window.to,

@@ -1,5 +1,7 @@
 //! A part of a log as HTML.
 
+use std::time::Duration;
+
 use super::super::colours::{Colours, escape};
 use crate::model::Timestamp;
 use crate::status::build::BuildStatus;
@@ -106,8 +108,15 @@ impl LogPart {
     }
 }
 
+/// How long after a build has ended the rest of its log is waited for.
+const STRAGGLERS: Duration = Duration::from_secs(600);
+
 /// Whether there may be more of a window's step than is held now.
-pub(super) fn may_grow(build: &BuildStatus, window: &LogWindow) -> bool {
+pub(super) fn may_grow(build: &BuildStatus, window: &LogWindow, now: Timestamp) -> bool {
+    let ending = build.ending.as_ref();
+    if ending.is_some_and(|ending| now > ending.stored.after(STRAGGLERS)) {
+        return false;
+    }
     let outcome = build
         .steps
         .get(usize::from(window.step))

@@ -2,9 +2,10 @@
 
 use askama::Template;
 
-use super::super::{BusState, Scene};
+use super::super::Scene;
 use super::frame::{Badge, Frame, When, class, href};
 use crate::model::{BuildId, BuildState, BuilderName, Timestamp, Verdict};
+use crate::status::live::BusState;
 use crate::status::overview::{Overview, Strip, Tone};
 use crate::status::recent::Recent;
 use crate::status::row::{LastWord, Row, Running, Shown};

@@ -5,10 +5,11 @@ mod scenes;
 
 use std::sync::LazyLock;
 
-use super::super::{BusState, SCRIPT, STYLE, Scene};
+use super::super::{SCRIPT, STYLE, Scene};
 use super::*;
 use crate::model::{BuildId, Verdict};
 use crate::status::board::Board;
+use crate::status::live::BusState;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
 use crate::status::sample::{Sample, at};
 use crate::status::view::Farm;
@@ -280,27 +281,24 @@ fn a_page_is_live_as_long_as_more_may_come() {
         Some(rest.split_once('"')?.0.to_owned())
     };
     let mut window = window();
-    let tail = |stage: &str| {
-        let live = "/build/foo-maple/1/live?seen=";
-        Some(format!(
-            "{live}{stage}&#38;step=2&#38;offset=6000&#38;line=40"
-        ))
-    };
+    let listens = |seen: &str| format!("/build/foo-maple/1/live?seen={seen}");
+    let tails = |seen: &str| listens(seen) + "&#38;step=2&#38;offset=6000&#38;line=40";
+    let (running, done) = ("running-1-1-open", "done-2-failed");
     let view = |window: &LogWindow| LogView::Window(window.clone());
     assert_eq!(live(&shown.overview()).as_deref(), Some("/live?seen=7"));
     assert_eq!(
         live(&shown.build("foo-maple/1", &view(&window))),
-        tail("running-1-1-open")
+        Some(tails(running))
     );
     assert_eq!(
-        live(&shown.build("foo-maple/1", &LogView::Nothing)).as_deref(),
-        Some("/build/foo-maple/1/live?seen=running-1-1-open")
+        live(&shown.build("foo-maple/1", &LogView::Nothing)),
+        Some(listens(running))
     );
     // An earlier part of the log does not grow.
     window.later = true;
     assert_eq!(
-        live(&shown.build("foo-maple/1", &view(&window))).as_deref(),
-        Some("/build/foo-maple/1/live?seen=running-1-1-open")
+        live(&shown.build("foo-maple/1", &view(&window))),
+        Some(listens(running))
     );
     for event in events {
         shown.board.apply(event);
@@ -310,8 +308,12 @@ fn a_page_is_live_as_long_as_more_may_come() {
     (window.later, window.bytes) = (false, 5);
     assert_eq!(
         live(&shown.build("foo-maple/1", &view(&window))),
-        tail("done-2-failed")
+        Some(tails(done))
     );
+    // What has not come long after is not waited for.
+    shown.seconds = 900;
+    assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
+    shown.seconds = 130;
     window.bytes = 6;
     assert_eq!(live(&shown.build("foo-maple/1", &view(&window))), None);
 }
