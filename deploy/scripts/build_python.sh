@@ -45,7 +45,7 @@ build() {
     make -C "$build" -j "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" || return 1
     "$python" -c '
 import sys
-print("built", sys.version.replace("\n", " "))
+print("built", " ".join(sys.version.split()))
 print("as", sys.executable)
 '
 }

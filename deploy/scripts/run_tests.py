@@ -59,6 +59,8 @@ def main():
 
     environment = dict(os.environ, VIRTUAL_ENV=os.path.join(workspace, "venv"))
     environment["PATH"] = os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath)
+    # pip would take a wheel of the project that it built with an older revision's Python.
+    environment["PIP_NO_CACHE_DIR"] = "1"
     places = {"{python}": python, "{reports}": os.environ["PYBOTS_REPORTS"]}
     for line in filter(None, map(str.strip, project.get("run", "").splitlines())):
         words = shlex.split(line)
@@ -89,7 +91,7 @@ def introduce(python, build):
     executable, real, version = asked.stdout.split("\n", 2)
     say("testing with", executable)
     say("which is", real)
-    say("version", version.replace("\n", " "))
+    say("version", " ".join(version.split()))
     if executable != python or not real.startswith(build + os.sep):
         raise Errored("that is not the Python in the workspace: nothing was tested; is PYTHONHOME or the like set?")
 
