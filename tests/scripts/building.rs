@@ -178,7 +178,7 @@ fn packages_are_prepared_once_and_anew_when_the_binary_or_the_list_changed() {
 
 #[test]
 fn a_package_that_cannot_be_had_is_the_networks_fault_and_is_tried_again() {
-    let mut machine = Machine::prepared();
+    let mut machine = Machine::built();
     machine.write("scripts/requirements-foo.txt", "needed\n");
     machine.variable("PIP_RETRIES", "0");
     machine.variable("PIP_INDEX_URL", "http://127.0.0.1:1/simple");
@@ -190,7 +190,7 @@ fn a_package_that_cannot_be_had_is_the_networks_fault_and_is_tried_again() {
 
 #[test]
 fn a_package_that_cannot_be_built_with_the_new_python_fails() {
-    let mut machine = Machine::prepared();
+    let mut machine = Machine::built();
     machine.variable("PIP_NO_INDEX", "1");
     machine.write(
         "needed/pyproject.toml",

@@ -106,6 +106,13 @@ impl Machine {
         );
     }
 
+    /// Lets project Foo be tested as released at that index.
+    pub(crate) fn index(&self, address: &str) {
+        let project =
+            format!("[foo]\npackage = Foo\nindex = {address}\nrun = {{python}} test.py\n");
+        self.write("scripts/projects.ini", &project);
+    }
+
     /// A variable that the command or the owner's `[environment]` brings along.
     pub(crate) fn variable(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
@@ -152,6 +159,20 @@ impl Machine {
             status: output.status.code(),
             said: String::from_utf8_lossy(&output.stdout).into_owned(),
         }
+    }
+
+    /// With the trunk built, and an environment of it in which there is no pip: that takes long, and few tests need it.
+    pub(crate) fn built() -> Self {
+        let machine = Self::new();
+        machine.run("update_python.sh").ended(0);
+        machine.run("build_python.sh").ended(0);
+        let workspace = fs::canonicalize(machine.path("workspace")).unwrap();
+        let venv = Command::new(workspace.join("python/build/python"))
+            .args(["-m", "venv", "--without-pip"])
+            .arg(workspace.join("venv"))
+            .status();
+        assert!(venv.unwrap().success());
+        machine
     }
 
     /// The steps up to the tests, all of them passed.

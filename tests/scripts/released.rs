@@ -25,30 +25,23 @@ fn archive(machine: &Machine, members: &str) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// A machine that tests released versions of Foo from that index.
+/// A machine that tests that released version of Foo.
 fn machine(version: &str) -> Machine {
-    let mut machine = Machine::prepared();
-    machine.write(
-        "scripts/projects.ini",
-        "[foo]\npackage = Foo\nrun = {python} test.py\n",
-    );
+    let mut machine = Machine::built();
     machine.variable("PYBOTS_P_VERSION", version);
     machine
 }
 
 fn with_archive(members: &str) -> Machine {
-    let mut machine = machine("1.4");
+    let machine = machine("1.4");
     let content = archive(&machine, members);
-    machine.variable(
-        "PIP_INDEX_URL",
-        &serve(vec![("foo-1.4.tar.gz".to_owned(), content)]),
-    );
+    machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
     machine
 }
 
 #[test]
 fn a_released_version_is_found_by_name_and_tested_and_none_of_its_setup_code_runs() {
-    let mut machine = machine("1.4");
+    let machine = machine("1.4");
     let good = archive(&machine, FINE);
     let other = archive(
         &machine,
@@ -62,7 +55,7 @@ fn a_released_version_is_found_by_name_and_tested_and_none_of_its_setup_code_run
     ];
     let mut archives: Vec<_> = archives.map(|name| (name.to_owned(), other.clone())).into();
     archives.push(("Foo-1.4.tar.gz".to_owned(), good));
-    machine.variable("PIP_INDEX_URL", &serve(archives));
+    machine.index(&serve(archives));
     let said = machine.run("run_tests.py").ended(0);
     assert!(said.contains("RELEASED!"), "{said}");
     assert!(
@@ -74,7 +67,7 @@ fn a_released_version_is_found_by_name_and_tested_and_none_of_its_setup_code_run
     // The index is still asked for its page, and never again for the archive.
     machine.write("workspace/released/foo-1.4/left", "");
     let page = serve_page(link(&machine), Vec::new());
-    machine.variable("PIP_INDEX_URL", &page);
+    machine.index(&page);
     machine.run("run_tests.py").ended(0);
     assert!(!machine.path("workspace/released/foo-1.4/left").exists());
 }
@@ -90,9 +83,27 @@ fn link(machine: &Machine) -> String {
 }
 
 #[test]
+fn the_index_is_the_one_that_pip_is_configured_with_unless_the_owner_names_another() {
+    let mut machine = Machine::prepared();
+    machine.write(
+        "scripts/projects.ini",
+        "[foo]\npackage = foo\nrun = {python} test.py\n",
+    );
+    machine.variable("PYBOTS_P_VERSION", "1.4");
+    let content = archive(&machine, FINE);
+    let address = serve(vec![("foo-1.4.tar.gz".to_owned(), content)]);
+    machine.write("pip.conf", &format!("[global]\nindex-url = {address}\n"));
+    let file = machine.text("pip.conf");
+    machine.variable("PIP_CONFIG_FILE", &file);
+    machine.run("run_tests.py").ended(0);
+    machine.index("http://127.0.0.1:1/simple");
+    machine.run("run_tests.py").ended(75);
+}
+
+#[test]
 fn a60_what_is_not_a_version_is_refused() {
     let mut machine = machine("1.4");
-    machine.variable("PIP_INDEX_URL", "http://127.0.0.1:1/simple");
+    machine.index("http://127.0.0.1:1/simple");
     let hostile = [
         "",
         "-r",
@@ -207,20 +218,20 @@ fn a91_an_archive_that_unpacks_to_more_than_the_limit_is_refused() {
 
 #[test]
 fn an_archive_that_is_not_the_one_that_the_index_names_is_refused() {
-    let mut machine = machine("1.4");
+    let machine = machine("1.4");
     let content = archive(&machine, FINE);
     let page = |hash: &str| format!("<a href=\"../../files/foo-1.4.tar.gz{hash}\">foo</a>");
     let archives = || vec![("foo-1.4.tar.gz".to_owned(), content.clone())];
     let wrong = format!("#sha256={}", "0".repeat(64));
-    machine.variable("PIP_INDEX_URL", &serve_page(page(&wrong), archives()));
+    machine.index(&serve_page(page(&wrong), archives()));
     let said = machine.run("run_tests.py").ended(1);
     assert!(said.contains("does not have the sha256"), "{said}");
-    machine.variable("PIP_INDEX_URL", &serve_page(page(""), archives()));
+    machine.index(&serve_page(page(""), archives()));
     let said = machine.run("run_tests.py").ended(75);
     assert!(said.contains("gives no sha256"), "{said}");
     for url in ["file:///etc/passwd", "ftp://127.0.0.1:1/x"] {
         let elsewhere = format!("<a href=\"{url}/foo-1.4.tar.gz{wrong}\">foo</a>");
-        machine.variable("PIP_INDEX_URL", &serve_page(elsewhere, Vec::new()));
+        machine.index(&serve_page(elsewhere, Vec::new()));
         let said = machine.run("run_tests.py").ended(75);
         assert!(said.contains("neither https nor http"), "{said}");
     }
@@ -228,17 +239,17 @@ fn an_archive_that_is_not_the_one_that_the_index_names_is_refused() {
 
 #[test]
 fn an_index_that_does_not_answer_or_lacks_the_version_is_not_the_changes_fault() {
-    let mut machine = machine("1.4");
-    machine.variable("PIP_INDEX_URL", "http://127.0.0.1:1/simple");
+    let machine = machine("1.4");
+    machine.index("http://127.0.0.1:1/simple");
     let said = machine.run("run_tests.py").ended(75);
     assert!(
         said.contains("http://127.0.0.1:1/simple/foo/ cannot be had"),
         "{said}"
     );
-    machine.variable("PIP_INDEX_URL", &serve(Vec::new()));
+    machine.index(&serve(Vec::new()));
     let said = machine.run("run_tests.py").ended(75);
     assert!(said.contains("has no .tar.gz of version 1.4"), "{said}");
-    machine.variable("PIP_INDEX_URL", "http://user:secret@127.0.0.1:1/simple");
+    machine.index("http://user:secret@127.0.0.1:1/simple");
     let said = machine.run("run_tests.py").ended(75);
     assert!(
         said.contains("holds a login") && !said.contains("secret"),
@@ -248,7 +259,7 @@ fn an_index_that_does_not_answer_or_lacks_the_version_is_not_the_changes_fault()
 
 #[test]
 fn what_cannot_be_unpacked_is_refused() {
-    let mut machine = machine("1.4");
+    let machine = machine("1.4");
     let content = archive(&machine, FINE);
     let cases = [
         b"not an archive".to_vec(),
@@ -256,10 +267,7 @@ fn what_cannot_be_unpacked_is_refused() {
         Vec::new(),
     ];
     for content in cases {
-        machine.variable(
-            "PIP_INDEX_URL",
-            &serve(vec![("foo-1.4.tar.gz".to_owned(), content)]),
-        );
+        machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
         machine.run("run_tests.py").ended(1);
     }
     let machine = with_archive(r#"["a/test.py", "0", ""], ["b/test.py", "0", ""]"#);
