@@ -15,4 +15,5 @@ mod forgeries;
 mod harness;
 mod process;
 mod refusals;
+mod trunk;
 mod up;
