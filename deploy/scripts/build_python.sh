@@ -5,6 +5,7 @@
 # A kept build is built upon: make compiles what changed. It starts from nothing when configure or its options changed,
 # and once more when building upon it failed, so that what older revisions left never counts against a change.
 set -eu
+# shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$PYBOTS_SCRIPT_DIR/settings.sh"
 
 # Where a symbolic link led the compiler, Python would not know its own build again.

@@ -8,6 +8,7 @@
 #
 # Ends with 75, the machine's or the network's fault, or with 1 if the revision is not one to be run here.
 set -eu
+# shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$PYBOTS_SCRIPT_DIR/settings.sh"
 
 blame() {
@@ -18,8 +19,8 @@ blame() {
 }
 
 name=$1
-case $name in *[!a-z0-9_]*) blame 75 "not a repository's name" ;; esac
-upper=$(printf %s "$name" | tr '[:lower:]' '[:upper:]')
+case $name in *[!a-z0-9-]*) blame 75 "not a repository's name" ;; esac
+upper=$(printf %s "$name" | tr abcdefghijklmnopqrstuvwxyz- ABCDEFGHIJKLMNOPQRSTUVWXYZ_)
 url='' branches='' revision=''
 eval "url=\${URL_$upper-} branches=\${BRANCHES_$upper-} revision=\${PYBOTS_REV_$upper-}"
 if [ -z "$url" ] || [ -z "$branches" ]; then

@@ -6,6 +6,7 @@
 # pip asks, and by which proxy, is pip's own configuration: PIP_INDEX_URL, PIP_CONFIG_FILE and the like, listed under
 # [environment] in slave.toml.
 set -eu
+# shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$PYBOTS_SCRIPT_DIR/settings.sh"
 
 top=$(cd "$PYBOTS_WORKSPACE" && pwd -P)

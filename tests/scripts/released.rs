@@ -151,8 +151,10 @@ fn a92_an_archive_that_writes_outside_its_folder_is_refused() {
         r#"["foo-1.4/./x", "0", "x"]"#,
         r#"["..", "5", ""]"#,
     ];
+    let machine = machine("1.4");
     for member in outside {
-        let machine = with_archive(&format!("{FINE}, {member}"));
+        let content = archive(&machine, &format!("{FINE}, {member}"));
+        machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
         let said = machine.run("run_tests.py").ended(1);
         assert!(
             said.contains("the archive has a member named"),

@@ -74,11 +74,13 @@ fn tests_cannot_say_errored_or_skipped_of_themselves_and_a_python_that_does_not_
 fn the_owners_lines_run_in_order_without_a_shell_and_find_the_reports_folder() {
     let machine = Machine::built();
     let lines = "[foo]\nrepository = foo\nrun =\n    {python} -c \"import sys; print(sys.argv[1:])\" $(id) ; 'a b'\n    \
-                 {python} -c \"open(r'{reports}/foo.xml', 'w')\"\n    {python} -c \"raise SystemExit(1)\"\n    \
+                 {python} -c \"open(r'{reports}/foo.xml', 'w')\"\n    python -c \"import os, sys; print(sys.executable, os.environ['PIP_NO_CACHE_DIR'])\"\n    {python} -c \"raise SystemExit(1)\"\n    \
                  {python} -c \"print('never')\"\n";
     machine.write("scripts/projects.ini", lines);
     let said = machine.run("run_tests.py").ended(1);
     assert!(said.contains("['$(id)', ';', 'a b']"), "{said}");
+    // Console scripts of the packages are found, and pip takes no wheel that an older revision's Python built.
+    assert!(said.contains("/workspace/venv/bin/python 1\n"), "{said}");
     assert!(!said.contains("\nnever"), "{said}");
     assert!(machine.path("reports/foo.xml").exists());
 }
