@@ -117,6 +117,25 @@ fn a70_a_revision_that_is_not_a_full_hash_of_a_commit_is_refused() {
     git(&trunk, &[&tagged[..], &["tagged"]].concat());
     let tag = git(&trunk, &["rev-parse", "tagged"]);
     let tree = git(&trunk, &["rev-parse", "HEAD^{tree}"]);
+    // Even where the objects are in the mirror.
+    machine.run("update_python.sh").ended(0);
+    git(
+        &trunk,
+        &[
+            "push",
+            "--quiet",
+            &machine.text("cache/python.git"),
+            "tagged",
+        ],
+    );
+    for object in [&"0".repeat(40), &tag, &tree] {
+        machine.variable("PYBOTS_REV_PYTHON", object);
+        let said = machine.run("update_python.sh").ended(1);
+        assert!(
+            said.contains("is on none of the branches"),
+            "{object}: {said}"
+        );
+    }
     let hostile = [
         &whole[..39],
         &whole[..12],
@@ -131,16 +150,14 @@ fn a70_a_revision_that_is_not_a_full_hash_of_a_commit_is_refused() {
         &format!("{whole}^"),
         &format!("{whole} {whole}"),
         &format!("{whole}\n"),
-        &"0".repeat(40),
+        &format!("refs/heads/{}", "x".repeat(29)),
         &"f".repeat(41),
-        &tag,
-        &tree,
     ];
     for revision in hostile {
         machine.variable("PYBOTS_REV_PYTHON", revision);
         let said = machine.run("update_python.sh").ended(1);
         assert!(
-            said.contains("nothing was checked out"),
+            said.contains("the revision is not a full commit hash"),
             "{revision:?}: {said}"
         );
     }

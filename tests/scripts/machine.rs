@@ -218,6 +218,12 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// The python3 that the scripts find, by its whole name.
+pub(crate) fn python3() -> String {
+    let folder = PATH.split(':').next().unwrap_or_default();
+    format!("{folder}/python3")
+}
+
 /// Runs a little Python program, with `arguments`.
 pub(crate) fn python(program: &str, arguments: &[&str]) {
     let status = Command::new("python3")

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, python3};
 
 #[test]
 fn a_change_that_breaks_a_project_fails_its_tests_and_mending_it_makes_them_pass() {
@@ -48,7 +48,7 @@ fn another_interpreter_than_the_one_in_the_workspace_tests_nothing() {
     machine.run("run_tests.py").ended(0);
     machine.write(
         "workspace/python/build/python",
-        "#!/bin/sh\nexec python3 \"$@\"\n",
+        &format!("#!/bin/sh\nexec {} \"$@\"\n", python3()),
     );
     let said = machine.run("run_tests.py").ended(75);
     assert!(
