@@ -20,5 +20,6 @@ mod page;
 mod process;
 mod readme;
 mod refusals;
+mod trunk;
 mod up;
 mod viewers;

@@ -1,0 +1,5 @@
+"""The part of this trunk's library that project Foo uses."""
+
+
+def shout(text):
+    return text.upper() + "!"
