@@ -90,8 +90,9 @@ fn event_stream<F: Future<Output = ()> + Send + 'static>(
         .into_response()
 }
 
+/// An event without data would be dropped by the browser.
 fn changed() -> Event {
-    Event::default().event("changed").data("")
+    Event::default().event("changed").data("page")
 }
 
 async fn tell_changes(site: Arc<Site>, mut seen: String, events: mpsc::Sender<Event>) {

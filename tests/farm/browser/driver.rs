@@ -1,10 +1,12 @@
 //! A real headless Chromium, through Debian's `chromedriver`.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -134,12 +136,18 @@ impl Browser {
 
     /// Waits until the page shows `what`, by itself.
     pub(super) async fn shows(&self, what: &str) {
-        eventually(&format!("the page shows {what:?}"), || async {
+        let shown = RefCell::new(String::new());
+        let looking = eventually("the page shows it", || async {
+            // A part of the page may just be replaced by its successor.
             let body = self.client.find(Locator::Css("body")).await.ok()?;
-            let text = body.text().await.ok()?;
-            text.contains(what).then_some(())
-        })
-        .await;
+            *shown.borrow_mut() = body.text().await.ok()?;
+            shown.borrow().contains(what).then_some(())
+        });
+        let late = tokio::time::sleep(Duration::from_secs(50));
+        tokio::select! {
+            () = looking => {}
+            () = late => panic!("the page does not show {what:?} but:\n{}", shown.borrow()),
+        }
     }
 
     /// What an expression amounts to in the page.
