@@ -59,8 +59,8 @@ impl Place {
         }
     }
 
-    /// The slave's keys, and a program in the place of each script that `text` maps.
-    fn prepare_slave(&self, text: &str) {
+    /// The slave's keys, and the scripts that its owner copies.
+    fn prepare_slave(&self) {
         let place = self.path("init").to_string_lossy().into_owned();
         let bus = "nats://bus.example.org:4222";
         let (farm, builder) = (self.farm.as_str(), "markupsafe-maple");
@@ -69,13 +69,14 @@ impl Place {
         ];
         succeed(&[&init[..], &["--builder", builder, "--dir", &place]].concat());
         fs::rename(self.path("init/state"), self.path("state")).unwrap();
-        for line in text.lines() {
-            if let Some(script) = line.strip_prefix("script = ") {
-                let script = self.path(script.trim_matches('"'));
-                fs::create_dir_all(script.parent().unwrap()).unwrap();
-                fs::write(&script, "#!/bin/sh\n").unwrap();
-                fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+        fs::create_dir(self.path("scripts")).unwrap();
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/scripts");
+        for script in fs::read_dir(scripts).unwrap() {
+            let script = script.unwrap();
+            let copy = self.path("scripts").join(script.file_name());
+            fs::copy(script.path(), &copy).unwrap();
+            let mode = fs::metadata(&copy).unwrap().permissions().mode() & 0o755;
+            fs::set_permissions(copy, fs::Permissions::from_mode(mode)).unwrap();
         }
     }
 }
@@ -88,7 +89,7 @@ fn the_examples_are_accepted_as_soon_as_the_farm_id_and_the_keys_are_there() {
     assert!(said.contains("ok  repositories: 1, builders: 2"), "{said}");
 
     let slave = place.fill_in(&example("slave.toml"));
-    place.prepare_slave(&slave);
+    place.prepare_slave();
     let said = place.check("slave", &slave).unwrap();
     for command in [
         "update-python",

@@ -66,6 +66,21 @@ fn each_pybots_command_that_readme_mentions_exists() {
 }
 
 #[test]
+fn each_file_of_this_repository_that_readme_mentions_exists() {
+    let readme = read("README.md");
+    let spans = readme.split('`').skip(1).step_by(2);
+    let files = spans.filter(|span| {
+        ["deploy/", "src/", "tests/", "keys/README"]
+            .iter()
+            .any(|folder| span.starts_with(folder))
+    });
+    for file in files {
+        let path = file.split(' ').next().unwrap();
+        assert!(Path::new(REPOSITORY).join(path).exists(), "{file}");
+    }
+}
+
+#[test]
 fn each_answer_of_the_faq_ends_in_the_command_or_file_that_makes_it_true() {
     let readme = read("README.md");
     let faq = Chapter::of(&readme, "FAQ").0.join("\n");

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Block, read};
+use super::{Block, REPOSITORY, read};
 use crate::process::{PYBOTS, Process, eventually, git};
 
 /// What a long-running command is marked with, and by what each is known to have got going.
@@ -104,6 +104,8 @@ impl World {
         let config = self.typed(&read("deploy/nats-server.conf"));
         fs::write(deploy.join("nats-server.conf"), config).unwrap();
         for (name, body) in STAND_INS {
+            let real = Path::new(REPOSITORY).join("deploy/scripts").join(name);
+            assert!(real.is_file(), "nothing has the name {name} any more");
             let path = deploy.join("scripts").join(name);
             fs::write(&path, format!("#!/bin/sh\nset -eu\n{body}\n")).unwrap();
             // As a checkout under umask 002 has it.
