@@ -2,12 +2,12 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::board::{Board, Event};
 use super::view::Farm;
 use crate::bus::Bus;
-use crate::model::{Keyring, Timestamp};
+use crate::model::{BuildId, Keyring, Timestamp};
 use crate::trust::{Reader, RosterError, words};
 
 /// Whether what is shown is what the bus says now.
@@ -24,12 +24,16 @@ pub enum BusState {
     },
 }
 
+/// How many builds that have ended wait for who wants to know.
+const ENDED: usize = 64;
+
 /// The farm as it is known at this moment, for any number of readers.
 pub struct Live {
     farm: Farm,
     bus: Bus,
     state: RwLock<State>,
     changes: watch::Sender<u64>,
+    ended: broadcast::Sender<BuildId>,
 }
 
 struct State {
@@ -55,6 +59,7 @@ impl Live {
             bus,
             state: RwLock::new(state),
             changes: watch::channel(0).0,
+            ended: broadcast::channel(ENDED).0,
         }
     }
 
@@ -93,13 +98,27 @@ impl Live {
         self.changes.subscribe()
     }
 
+    /// Tells of each build that ends from now on. Whoever is too slow to listen misses some.
+    #[must_use]
+    pub fn ended(&self) -> broadcast::Receiver<BuildId> {
+        self.ended.subscribe()
+    }
+
     /// Verifies something.
     pub(super) fn verify<T>(&self, open: impl FnOnce(&Reader) -> T) -> T {
         self.look(|state| open(&state.reader))
     }
 
     pub(super) fn apply(&self, event: Event) {
-        self.change(|state| state.board.apply(event));
+        let ended = ended(&event);
+        let follows = self.change(|state| {
+            state.board.apply(event);
+            state.bus == BusState::Following
+        });
+        if let Some(build) = ended.filter(|_| follows) {
+            // Without a listener there is nobody to tell.
+            let _ = self.ended.send(build);
+        }
     }
 
     pub(super) fn learn_roster(&self, bytes: &[u8]) -> Result<(), RosterError> {
@@ -128,4 +147,16 @@ impl Live {
         self.changes.send_modify(|count| *count += 1);
         changed
     }
+}
+
+/// The build that a report says has ended.
+fn ended(event: &Event) -> Option<BuildId> {
+    let Event::Reported(reported) = event else {
+        return None;
+    };
+    let report = reported.report.body();
+    report.body.verdict().map(|_| BuildId {
+        builder: report.builder.clone(),
+        number: report.number,
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream as Pieces};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as Turn, Semaphore};
 
 use super::build::BuildStatus;
@@ -24,6 +25,9 @@ const INDEXES: usize = 64;
 /// How many logs are read at once.
 const READERS: usize = 4;
 
+/// A log of so many bytes takes a moment to read.
+const LARGE: u64 = 4 << 20;
+
 type Shared = Arc<Turn<LogIndex>>;
 
 /// The logs of a farm's builds.
@@ -41,6 +45,29 @@ impl Logs {
             live,
             indexes: Mutex::default(),
             readers: Semaphore::new(READERS),
+        }
+    }
+
+    /// Reads the log of each large build when it has ended, so that nobody has to wait for that later. For ever.
+    pub async fn keep_ready(&self) {
+        let mut ended = self.live.ended();
+        loop {
+            let build = match ended.recv().await {
+                Ok(build) => self.live.board(|board, _| board.build(&build).cloned()),
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            let large = |build: &BuildStatus| {
+                let outcomes = build.steps.iter().filter_map(|step| step.outcome.as_ref());
+                outcomes.map(|outcome| outcome.log_bytes).sum::<u64>() >= LARGE
+            };
+            if let Some(build) = build.filter(large) {
+                let index = self.index(&build);
+                let mut index = index.lock().await;
+                if let Err(error) = self.catch_up(&build, &mut index).await {
+                    tracing::debug!(%error, build = %build.id(), "log not read ahead");
+                }
+            }
         }
     }
 

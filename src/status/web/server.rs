@@ -47,7 +47,11 @@ pub async fn serve(
         clock,
         streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
     };
-    axum::serve(listener, router(Arc::new(site))).await?;
+    let logs = site.logs.clone();
+    tokio::select! {
+        ended = axum::serve(listener, router(Arc::new(site))) => ended?,
+        () = logs.keep_ready() => {}
+    }
     Err(std::io::Error::other("the server has ended by itself"))
 }
 
