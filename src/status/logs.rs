@@ -1,9 +1,11 @@
 //! Reads logs from the stream, a part at a time: what is held in memory does not follow a log's size.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::stream::{self, Stream as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as Turn, Semaphore};
@@ -49,7 +51,7 @@ impl Logs {
     }
 
     /// Reads the log of each large build when it has ended, so that nobody has to wait for that later. For ever.
-    pub async fn keep_ready(&self) {
+    pub async fn keep_ready(self: Arc<Self>) {
         let mut ended = self.live.ended();
         loop {
             let build = match ended.recv().await {
@@ -73,7 +75,7 @@ impl Logs {
 
     /// The part of a step's output at `place`.
     pub async fn view(
-        &self,
+        self: &Arc<Self>,
         build: &BuildStatus,
         step: u16,
         place: Place,
@@ -93,7 +95,7 @@ impl Logs {
     }
 
     async fn window(
-        &self,
+        self: &Arc<Self>,
         build: &BuildStatus,
         step: u16,
         place: Place,
@@ -127,31 +129,62 @@ impl Logs {
     }
 
     /// Takes in what the stream holds and the index does not have.
-    async fn catch_up(&self, build: &BuildStatus, index: &mut LogIndex) -> Result<(), BusError> {
+    async fn catch_up(
+        self: &Arc<Self>,
+        build: &BuildStatus,
+        index: &mut LogIndex,
+    ) -> Result<(), BusError> {
         let bus = self.live.bus();
         let subject = bus.subjects().log(&build.order.slave, &build.id());
         let _turn = self.readers.acquire().await;
+        let build = Arc::new(build.clone());
         let mut batch = bus.read(Stream::Logs, &subject, index.next()).await?;
         while let Some(last) = batch.last() {
+            // The bus sends the next ones meanwhile.
             let next = bus.read(Stream::Logs, &subject, last.sequence.saturating_add(1));
-            let taking = async {
-                for delivery in &batch {
-                    match self.open(build, delivery) {
-                        Ok(chunk) => index.take(delivery.sequence, &chunk),
-                        Err(unproven) => {
-                            let (code, build) = (unproven.code, build.id());
-                            tracing::debug!(code, %build, "log chunk rejected");
-                            index.pass(delivery.sequence);
-                        }
+            let (next, opened) = tokio::join!(next, self.open_all(&build, &batch));
+            for (delivery, opened) in batch.iter().zip(opened) {
+                match opened {
+                    Ok(chunk) => index.take(delivery.sequence, &chunk),
+                    Err(unproven) => {
+                        let (code, build) = (unproven.code, build.id());
+                        tracing::debug!(code, %build, "log chunk rejected");
+                        index.pass(delivery.sequence);
                     }
-                    // Each is a signature to check: the bus sends the next ones meanwhile, and others have their turn.
-                    tokio::task::yield_now().await;
                 }
-            };
-            let (next, ()) = tokio::join!(next, taking);
+            }
             batch = next?;
         }
         Ok(())
+    }
+
+    /// Each is a signature over up to 64 KiB to check. That is work for two processors, and nobody else has to wait.
+    async fn open_all(
+        self: &Arc<Self>,
+        build: &Arc<BuildStatus>,
+        batch: &[Delivery],
+    ) -> Vec<Result<LogChunk, Unproven>> {
+        let halves = batch.chunks(batch.len().div_ceil(2).max(1)).map(|half| {
+            let (logs, build, half) = (self.clone(), build.clone(), half.to_vec());
+            tokio::task::spawn_blocking(move || -> Vec<_> {
+                half.iter()
+                    .map(|delivery| logs.open(&build, delivery))
+                    .collect()
+            })
+        });
+        let mut opened = Vec::new();
+        for half in join_all(halves).await {
+            match half {
+                Ok(half) => opened.extend(half),
+                // What fails there fails here.
+                Err(error) => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        resume_unwind(panic);
+                    }
+                }
+            }
+        }
+        opened
     }
 
     fn open(&self, build: &BuildStatus, delivery: &Delivery) -> Result<LogChunk, Unproven> {
