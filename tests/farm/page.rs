@@ -1,7 +1,8 @@
 //! The status page, as a browser gets it.
 
+use std::cell::RefCell;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use pybots::model::Verdict;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::forgeries::farm_file;
 use crate::harness::Farm;
-use crate::process::{PYBOTS, Process, eventually, pybots};
+use crate::process::{PYBOTS, Process, eventually, eventually_or, now, pybots};
 
 /// A status page of a farm.
 pub(crate) struct Page {
@@ -28,11 +29,18 @@ impl Page {
     /// Serves the farm's page from the history in `store`, and waits until it has read all that the streams hold.
     pub(crate) async fn serve(farm: &Farm, store: &str) -> Self {
         let page = Self::start(farm, store).await;
-        eventually("the page follows the bus", || async {
-            // The slave's sign of life comes once a second, and is in no history.
-            let body = page.get("/").await.body;
-            (body.contains("slave is there") && !body.contains("still reading")).then_some(())
-        })
+        let seen = RefCell::new(String::new());
+        eventually_or(
+            "the page follows the bus",
+            || async {
+                // The slave's sign of life comes once a second, and is in no history.
+                let body = page.get("/").await.body;
+                let follows = body.contains("slave is there") && !body.contains("still reading");
+                *seen.borrow_mut() = body;
+                follows.then_some(())
+            },
+            || format!("{}\n{}", seen.borrow(), page.process.said()),
+        )
         .await;
         page
     }
@@ -42,19 +50,22 @@ impl Page {
     }
 
     async fn start(farm: &Farm, store: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
         let (file, store) = (farm_file(farm), farm.text(store));
-        let listen = address.to_string();
+        let listen = "127.0.0.1:0";
         let arguments = [
-            "status", "serve", "--farm", &file, "--store", &store, "--listen", &listen,
+            "status", "serve", "--farm", &file, "--store", &store, "--listen", listen,
         ];
-        let process = Process::start(PYBOTS, &arguments, farm.path("page.log"));
-        eventually("the page answers", || async {
-            TcpStream::connect(address).await.ok()
-        })
+        let log = farm.path(&format!("page-{}.log", now().0));
+        let process = Process::start(PYBOTS, &arguments, log);
+        let address = eventually_or(
+            "the page says where it is",
+            || async {
+                let said = process.said();
+                let address = said.split("http://").nth(1)?.split('/').next()?;
+                address.parse().ok()
+            },
+            || process.said(),
+        )
         .await;
         Self { process, address }
     }

@@ -17,7 +17,19 @@ pub(crate) const PYBOTS: &str = env!("CARGO_BIN_EXE_pybots");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something.
-pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    eventually_or(what, look, String::new).await
+}
+
+/// The same; if it never happens, `told` tells what was seen instead.
+pub(crate) async fn eventually_or<T, F>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+    told: impl Fn() -> String,
+) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -31,7 +43,7 @@ where
     };
     tokio::time::timeout(PATIENCE, searching)
         .await
-        .unwrap_or_else(|_| panic!("never happened: {what}"))
+        .unwrap_or_else(|_| panic!("never happened: {what}\n{}", told()))
 }
 
 pub(crate) fn now() -> Timestamp {

@@ -2,11 +2,10 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -14,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::eventually;
+use crate::process::{eventually, eventually_or};
 
 /// How somebody looks at a page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,16 +75,26 @@ pub(super) struct Browser {
 struct Driver(Child);
 
 impl Driver {
-    fn start(port: u16) -> Self {
-        let child = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
+    /// Starts it; also returns the port that it has chosen.
+    fn start() -> (Self, u16) {
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
             .process_group(0)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver; tests/run installs what the tests need");
-        Self(child)
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let driver = Self(child);
+        let port = said.lines().map_while(Result::ok).find_map(|line| {
+            let port = line.split("successfully on port ").nth(1)?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        (
+            driver,
+            port.expect("chromedriver says on which port it listens"),
+        )
     }
 }
 
@@ -100,10 +109,7 @@ impl Drop for Driver {
 impl Browser {
     pub(super) async fn open(reader: Reader) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let driver = Driver::start(port);
+        let (driver, port) = Driver::start();
         let mut capabilities = Capabilities::new();
         let place = profile.path().join("profile");
         capabilities.insert("goog:chromeOptions".to_owned(), reader.options(&place));
@@ -137,17 +143,17 @@ impl Browser {
     /// Waits until the page shows `what`, by itself.
     pub(super) async fn shows(&self, what: &str) {
         let shown = RefCell::new(String::new());
-        let looking = eventually("the page shows it", || async {
-            // A part of the page may just be replaced by its successor.
-            let body = self.client.find(Locator::Css("body")).await.ok()?;
-            *shown.borrow_mut() = body.text().await.ok()?;
-            shown.borrow().contains(what).then_some(())
-        });
-        let late = tokio::time::sleep(Duration::from_secs(50));
-        tokio::select! {
-            () = looking => {}
-            () = late => panic!("the page does not show {what:?} but:\n{}", shown.borrow()),
-        }
+        eventually_or(
+            &format!("the page shows {what:?}"),
+            || async {
+                // A part of the page may just be replaced by its successor.
+                let body = self.client.find(Locator::Css("body")).await.ok()?;
+                *shown.borrow_mut() = body.text().await.ok()?;
+                shown.borrow().contains(what).then_some(())
+            },
+            || shown.borrow().clone(),
+        )
+        .await;
     }
 
     /// What an expression amounts to in the page.
