@@ -13,7 +13,7 @@
 //! | [`bus`] | delivery over NATS. Moves bytes and knows no meaning |
 //! | [`master`] | decides and asks: watch, scheduler (pure), dispatch |
 //! | [`slave`] | does as told, within its owner's limits: gate (pure), journal, keeper, outbox |
-//! | [`status`] | looks, never asks: tail, board (pure), text, json |
+//! | [`status`] | looks, never asks: feed, store, board (pure), text, json, web, verify |
 //! | [`cli`] | assembles; the only reader of arguments, environment and clock |
 //!
 //! # A command's life

@@ -1,8 +1,16 @@
 //! Looks, never asks: what the streams say, folded and shown.
 //!
-//! [`open_report`] and the [`Viewer`] turn what the bus delivers into verified events; [`Board`] is the pure fold of those;
-//! [`text`] and [`json`] render it. Nothing here trusts the bus: what does not verify is shown as that, and is never a
-//! result. Nothing here reads a clock: whoever asks says what time it is.
+//! Nothing here trusts the bus: what does not verify is shown as that, and is never a result. Nothing here reads a clock:
+//! whoever asks says what time it is.
+//!
+//! | what | where |
+//! |---|---|
+//! | from the bus to verified events | `tail`, `follow`, and the [`Viewer`] for one look; the [`Feed`] for a page that stays up |
+//! | what was once verified, on disk | [`Store`] |
+//! | the fold, pure | [`Board`]; from it `rows`, `overview`, `recent`, `since` |
+//! | logs | `log` puts a whole one together; `log_index`, `log_window` and [`Logs`] show a part of a large one |
+//! | to be read | [`text`], [`json`], [`web`] |
+//! | one build, provable offline | `export` and [`verify()`] |
 
 mod board;
 mod build;
