@@ -11,9 +11,10 @@ use async_nats::jetstream::message::StreamMessage;
 use futures_util::StreamExt as _;
 use futures_util::stream::{SelectAll, select_all};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connection::{Bus, BusError};
-use super::read::Delivery;
+use super::read::{Delivery, LAST};
 use super::stream::Stream;
 
 /// How long after the last sign of life the stream is asked whether something was missed.
@@ -40,6 +41,8 @@ pub struct Follower {
     last: u64,
     behind: bool,
     caught_up: bool,
+    /// Kept from call to call: who waits for something else, too, may often drop a call before it is over.
+    idle_until: Option<Instant>,
 }
 
 impl Bus {
@@ -101,6 +104,7 @@ impl Bus {
             last: from.saturating_sub(1),
             behind: true,
             caught_up: false,
+            idle_until: None,
         })
     }
 }
@@ -122,6 +126,7 @@ impl Follower {
                 {
                     Ok(batch) if batch.is_empty() => {
                         self.behind = false;
+                        self.idle_until = None;
                         if !self.caught_up {
                             self.caught_up = true;
                             return Next::CaughtUp;
@@ -135,13 +140,14 @@ impl Follower {
                 }
                 continue;
             }
+            let idle_until = *self.idle_until.get_or_insert_with(|| Instant::now() + IDLE);
             tokio::select! {
                 message = self.live.next() => match message.and_then(|message| StreamMessage::try_from(message).ok()) {
                     Some(message) => self.take_live(&message),
                     None => self.behind = true,
                 },
                 _ = self.connections.changed() => self.behind = true,
-                () = tokio::time::sleep(IDLE) => self.behind = true,
+                () = tokio::time::sleep_until(idle_until) => self.behind = true,
             }
         }
     }
@@ -149,6 +155,7 @@ impl Follower {
     /// Takes a live message only if it is the very next one; else the stream is read from where we are.
     fn take_live(&mut self, message: &StreamMessage) {
         if message.sequence <= self.last
+            || message.sequence > LAST
             || message
                 .headers
                 .get(async_nats::header::NATS_STREAM)
@@ -164,6 +171,7 @@ impl Follower {
             let before = message.headers.get(async_nats::header::NATS_LAST_SEQUENCE);
             before.is_some_and(|before| before.as_str() == self.last.to_string()) && self.last > 0
         };
+        self.idle_until = None;
         if follows {
             self.waiting.push_back(Delivery::new(message.clone()));
         } else {

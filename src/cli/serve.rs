@@ -38,7 +38,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let message = "where shall the history be kept? Give --store FILE";
             Failure::message(Exit::Configuration, message)
         })?;
-    let store = Store::open(&path, &file.farm).map_err(store_failure)?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))
@@ -47,6 +46,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 .advice("Nothing was started. Choose another address or port with --listen.")
         })?;
     let address = listener.local_addr()?;
+    let store = Store::open(&path, &file.farm).map_err(store_failure)?;
     // With a history there is something to show while the bus is away.
     let patience = if store.is_empty().map_err(store_failure)? {
         Patience::Brief
@@ -73,11 +73,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 fn store_failure(error: StoreError) -> Failure {
     let advice = match &error {
-        StoreError::OtherFarm { .. } => {
+        StoreError::OtherFarm { .. } | StoreError::Foreign { .. } => {
             "Nothing was started. Choose another file with --store, or another farm with --farm."
         }
-        StoreError::Database { .. } | StoreError::Folder { .. } => {
-            "If the file is damaged, delete it: what the streams still hold is read again."
+        StoreError::Folder { .. } => {
+            "Nothing was started. Name a file that you may write with --store."
+        }
+        StoreError::Database { .. } => {
+            "Nothing was started. Name a file that you may write with --store. If it is a history that is damaged, delete \
+             it: what the streams still hold is read again."
         }
     };
     Failure::error(error).advice(advice)

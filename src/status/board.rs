@@ -41,6 +41,18 @@ pub enum Event {
     Unproven(Unproven),
 }
 
+impl Event {
+    /// Why it proves nothing, if it is that.
+    pub(super) fn unproven(&self) -> Option<&Unproven> {
+        match self {
+            Self::Unproven(unproven) => Some(unproven),
+            Self::Changed { .. } | Self::Ordered { .. } | Self::Reported(_) | Self::Present(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// A report, and where the results stream holds it.
 #[derive(Clone, Debug)]
 pub struct Reported {
@@ -73,6 +85,10 @@ pub struct Stray<'a> {
     pub why: Answer,
 }
 
+/// Of the reports of one command, the first this many count. No honest build has so many; a slave that never ends must not
+/// keep every viewer busy.
+const MAX_REPORTS: usize = 1_000;
+
 /// Of what does not verify, the newest this many of each stream are shown: junk must not fill a viewer's memory.
 pub(super) const MAX_UNPROVEN: u16 = 200;
 
@@ -87,6 +103,8 @@ pub struct Board {
     numbers: BTreeMap<BuilderName, BTreeMap<(u64, u64), PayloadId>>,
     cancels: BTreeMap<PayloadId, (u64, Cancel)>,
     reports: BTreeMap<PayloadId, BTreeMap<u64, Reported>>,
+    /// The place of each report: the first, if the stream holds it more than once.
+    places: BTreeMap<PayloadId, u64>,
     /// The sequence numbers of what each key has reported, per builder.
     chains: BTreeMap<KeyId, BTreeMap<BuilderName, BTreeSet<u64>>>,
     unproven: BTreeMap<(&'static str, u64), Unproven>,
@@ -101,6 +119,19 @@ impl Board {
             .is_none_or(|held| held.version < roster.version)
         {
             self.roster = Some(roster);
+        }
+    }
+
+    /// Whether an event tells nothing new, because the same message was taken in before from an earlier place.
+    pub(super) fn knows(&self, event: &Event) -> bool {
+        match event {
+            Event::Changed { change, .. } => self.changes.contains_key(&change.id()),
+            Event::Ordered { command, .. } => match command.body() {
+                Command::Build(_) => self.builds.contains_key(&command.id()),
+                Command::Cancel(cancel) => self.cancels.contains_key(&cancel.target),
+            },
+            Event::Reported(reported) => self.places.contains_key(&reported.report.id()),
+            Event::Present(_) | Event::Unproven(_) => false,
         }
     }
 
@@ -177,16 +208,31 @@ impl Board {
     fn report(&mut self, reported: Reported) {
         let said = reported.report.body();
         let command = said.command;
+        let held = self.reports.entry(command).or_default();
+        let id = reported.report.id();
+        match self.places.get(&id) {
+            Some(place) if *place <= reported.sequence => return,
+            Some(place) => {
+                held.remove(place);
+            }
+            None => {}
+        }
+        if held.len() >= MAX_REPORTS
+            && let Some(newest) = held.last_entry()
+        {
+            if *newest.key() < reported.sequence {
+                return;
+            }
+            self.places.remove(&newest.remove().report.id());
+        }
+        self.places.insert(id, reported.sequence);
         self.chains
             .entry(reported.report.signer())
             .or_default()
             .entry(said.builder.clone())
             .or_default()
             .insert(said.sequence);
-        self.reports
-            .entry(command)
-            .or_default()
-            .insert(reported.sequence, reported);
+        held.insert(reported.sequence, reported);
         self.fold(&command);
     }
 
@@ -310,7 +356,9 @@ impl Board {
             return 0;
         };
         let held: BTreeSet<&u64> = chain.values().flat_map(|held| held.range(from..)).collect();
-        (to - from + 1).saturating_sub(held.len() as u64)
+        (to - from)
+            .saturating_add(1)
+            .saturating_sub(held.len() as u64)
     }
 }
 

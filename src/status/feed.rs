@@ -9,6 +9,9 @@ use super::live::{BusState, Live};
 use super::store::{Belief, Cursor, Store, StoreError};
 use super::tail::{open, open_report};
 use super::view::{Reloads, ViewError, first_reader};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
 use crate::bus::{Bus, BusError, Delivery, Follower, Next, Returns, Stream};
 use crate::model::{Change, Clock, Command, Digest, FarmId, Presence, Timestamp};
 use crate::trust::{Reader, Verified, sha256};
@@ -16,6 +19,8 @@ use crate::wire::Payload;
 
 /// How often the connection is looked at.
 const PULSE: Duration = Duration::from_secs(1);
+/// How many messages may wait to be taken in.
+const WAITING: usize = 64;
 /// How long to wait before streams that could not be read are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -28,6 +33,14 @@ enum Source {
     Changes,
     Presences,
 }
+
+const SOURCES: [Source; 5] = [
+    Source::Rosters,
+    Source::Results,
+    Source::Commands,
+    Source::Changes,
+    Source::Presences,
+];
 
 impl Source {
     fn stream(self) -> Stream {
@@ -138,35 +151,33 @@ impl Feed {
         ];
         for source in sources {
             self.store.read(source.stream(), |delivery| {
-                self.show(source, &delivery);
+                self.show(self.open(source, &delivery), &delivery);
             })?;
         }
         Ok(())
     }
 
-    /// Verifies a message and shows what it says; returns whether it was believed.
-    fn show(&self, source: Source, delivery: &Delivery) -> Belief {
-        let live = &self.live;
-        match live.verify(|reader| source.event(reader, delivery)) {
-            None => match live.learn_roster(&delivery.bytes) {
+    /// Shows what a message says; returns whether it was believed.
+    fn show(&self, event: Option<Event>, delivery: &Delivery) -> Belief {
+        let Some(event) = event else {
+            return match self.live.learn_roster(&delivery.bytes) {
                 Ok(()) => Belief::Believed,
                 Err(error) => {
                     tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
                     Belief::Unproven
                 }
-            },
-            Some(event) => {
-                let belief = match &event {
-                    Event::Unproven(_) => Belief::Unproven,
-                    Event::Changed { .. }
-                    | Event::Ordered { .. }
-                    | Event::Reported(_)
-                    | Event::Present(_) => Belief::Believed,
-                };
-                live.apply(event);
-                belief
-            }
-        }
+            };
+        };
+        let belief = match event.unproven() {
+            Some(_) => Belief::Unproven,
+            None => Belief::Believed,
+        };
+        self.live.apply(event);
+        belief
+    }
+
+    fn open(&self, source: Source, delivery: &Delivery) -> Option<Event> {
+        self.live.verify(|reader| source.event(reader, delivery))
     }
 
     /// Follows the streams, for as long as the store can be written.
@@ -192,38 +203,36 @@ impl Feed {
     /// Follows the streams until the connection has been away and is back: the bus may have lost what it held.
     async fn follow(&mut self, returns: &mut Returns) -> Result<(), FollowError> {
         self.look_at_the_bus(BusState::CatchingUp);
-        let mut rosters = self.follower(Source::Rosters).await?;
-        let mut results = self.follower(Source::Results).await?;
-        let mut commands = self.follower(Source::Commands).await?;
-        let mut changes = self.follower(Source::Changes).await?;
-        let mut presences = self.follower(Source::Presences).await?;
+        // Who reports before what is reported.
+        self.read_rosters().await?;
+        let (news, mut coming) = mpsc::channel(WAITING);
+        // Each in a task of its own: what takes long for one is not given up because another has something.
+        let mut tasks = JoinSet::new();
+        for source in SOURCES {
+            let mut follower = self.follower(source).await?;
+            let news = news.clone();
+            tasks.spawn(async move {
+                while news.send((source, follower.next().await)).await.is_ok() {}
+            });
+        }
         let mut state = BusState::CatchingUp;
-        let mut behind = 5;
+        let mut behind = SOURCES.len();
         let mut pulse = tokio::time::interval(PULSE);
         loop {
-            let (source, next) = tokio::select! {
-                // Who reports before what is reported.
+            tokio::select! {
                 biased;
                 () = returns.next() => return Ok(()),
-                _ = pulse.tick() => {
-                    self.look_at_the_bus(state);
-                    continue;
-                }
-                next = rosters.next() => (Source::Rosters, next),
-                next = results.next() => (Source::Results, next),
-                next = commands.next() => (Source::Commands, next),
-                next = changes.next() => (Source::Changes, next),
-                next = presences.next() => (Source::Presences, next),
-            };
-            match next {
-                Next::Message(delivery) => self.take(source, delivery).await?,
-                Next::CaughtUp => {
-                    behind -= 1;
-                    if behind == 0 {
-                        state = BusState::Following;
-                        self.look_at_the_bus(state);
+                _ = pulse.tick() => self.look_at_the_bus(state),
+                Some((source, next)) = coming.recv() => match next {
+                    Next::Message(delivery) => self.take(source, delivery).await?,
+                    Next::CaughtUp => {
+                        behind -= 1;
+                        if behind == 0 {
+                            state = BusState::Following;
+                            self.look_at_the_bus(state);
+                        }
                     }
-                }
+                },
             }
         }
     }
@@ -243,7 +252,7 @@ impl Feed {
         let bus = self.live.bus().clone();
         let stream = source.stream();
         let cursor = self.store.cursor(stream)?;
-        let mut from = cursor.last + 1;
+        let mut from = cursor.last.saturating_add(1);
         if cursor.last > 0 && !continues(&bus, stream, &cursor).await? {
             tracing::warn!(
                 stream = stream.name(),
@@ -260,38 +269,42 @@ impl Feed {
         if source == Source::Commands && delivery.subject == self.live.bus().subjects().lead() {
             return Ok(());
         }
-        if source == Source::Presences {
-            // Only the newest counts, and the stream itself forgets it after a minute.
-            self.show(source, &delivery);
-            return Ok(());
-        }
         let stream = source.stream();
-        delivery.sequence = self.store.place(stream, delivery.sequence)?;
-        if source == Source::Results {
-            let entry = self.live.verify(|reader| open_report(reader, &delivery));
-            if self.reloads.allow(&entry) {
-                self.read_rosters().await;
+        // Of presence only the newest counts, and the stream itself forgets it after a minute.
+        let kept = source != Source::Presences;
+        if kept {
+            delivery.sequence = self.store.place(stream, delivery.sequence)?;
+        }
+        let mut event = self.open(source, &delivery);
+        // It may have overtaken the roster that names its key.
+        if self.reloads.allow(event.as_ref().and_then(Event::unproven)) {
+            match self.read_rosters().await {
+                Ok(()) => event = self.open(source, &delivery),
+                Err(error) => tracing::warn!(%error, "roster not readable now"),
             }
         }
-        let belief = self.show(source, &delivery);
-        self.store.keep(stream, &delivery, belief)
+        let known = event
+            .as_ref()
+            .is_some_and(|event| self.live.board(|board, _| board.knows(event)));
+        if known {
+            // Whoever repeats what was said fills neither memory nor disk.
+            return self.store.pass(stream, &delivery);
+        }
+        let belief = self.show(event, &delivery);
+        if kept {
+            self.store.keep(stream, &delivery, belief)?;
+        }
+        Ok(())
     }
 
-    /// A report by an unknown key may have overtaken the roster that names the key.
-    async fn read_rosters(&self) {
+    async fn read_rosters(&self) -> Result<(), BusError> {
         let bus = self.live.bus();
-        match bus
-            .read_all(Stream::Roster, &bus.subjects().rosters(), 0)
-            .await
-        {
-            Ok(rosters) => {
-                for roster in rosters {
-                    // What is wrong with it is said when it is followed.
-                    let _ = self.live.learn_roster(&roster.bytes);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "roster not readable now"),
+        let filter = bus.subjects().rosters();
+        for roster in bus.read_all(Stream::Roster, &filter, 0).await? {
+            // What is wrong with it is said when it is followed.
+            let _ = self.live.learn_roster(&roster.bytes);
         }
+        Ok(())
     }
 }
 

@@ -123,7 +123,8 @@ impl Plan {
             Place::Line(number) => index.at_line(number),
         };
         // The line, or the offset, may lie anywhere in the first span.
-        let enough = spans.first().map_or(0, |span| span.end) + WINDOW_BYTES;
+        let first_end = spans.first().map_or(0, |span| span.end);
+        let enough = first_end.saturating_add(WINDOW_BYTES);
         let mut chunks = 0;
         let enough = spans
             .iter()
@@ -321,14 +322,14 @@ impl LineWriter {
             lines.extend(self.finish());
             let missing = format!("{} bytes are missing here", offset - self.offset);
             lines.push(LogLine::note(self.number, missing));
-            self.number += 1;
+            self.number = self.number.saturating_add(1);
             self.offset = offset;
         }
         let known = usize::try_from(self.offset - offset).unwrap_or(usize::MAX);
         let Some(fresh) = bytes.get(known..) else {
             return lines;
         };
-        self.offset += fresh.len() as u64;
+        self.offset = self.offset.saturating_add(fresh.len() as u64);
         for piece in fresh.split_inclusive(|byte| *byte == b'\n') {
             let safe = self.sanitizer.push(piece);
             let ended = piece.ends_with(b"\n");
@@ -336,7 +337,7 @@ impl LineWriter {
             if ended || !text.is_empty() {
                 lines.push(self.output(text.to_owned()));
             }
-            self.number += u64::from(ended);
+            self.number = self.number.saturating_add(u64::from(ended));
         }
         lines
     }

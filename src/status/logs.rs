@@ -61,7 +61,7 @@ impl Logs {
             };
             let large = |build: &BuildStatus| {
                 let outcomes = build.steps.iter().filter_map(|step| step.outcome.as_ref());
-                outcomes.map(|outcome| outcome.log_bytes).sum::<u64>() >= LARGE
+                outcomes.map(|outcome| outcome.log_bytes).max() >= Some(LARGE)
             };
             if let Some(build) = build.filter(large) {
                 let index = self.index(&build);
@@ -408,7 +408,7 @@ impl Text {
             let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);
             let fresh = chunk.bytes.get(known..).unwrap_or_default();
             text += &self.sanitizer.push(fresh);
-            self.offset += fresh.len() as u64;
+            self.offset = self.offset.saturating_add(fresh.len() as u64);
         }
         Ok(Some(text.into()))
     }

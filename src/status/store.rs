@@ -38,6 +38,12 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// It is a database of another program.
+    #[error("{path} is a database of another program")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is about another farm.
     #[error("{path} is the history of farm {found}, not of {wanted}")]
     OtherFarm {
@@ -84,6 +90,9 @@ pub(super) enum Belief {
     Unproven,
 }
 
+/// Marks a database as a history of pybots ("pybh").
+const APPLICATION: i32 = 0x7079_6268;
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS farm (id TEXT PRIMARY KEY) STRICT;
     CREATE TABLE IF NOT EXISTS envelopes (
@@ -116,8 +125,16 @@ impl Store {
                 source,
             })?;
         }
-        let open = || -> rusqlite::Result<(Connection, String)> {
+        let open = || -> rusqlite::Result<Option<(Connection, String)>> {
             let db = Connection::open(path)?;
+            let application: i32 =
+                db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+            let tables: i64 =
+                db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            if tables > 0 && application != APPLICATION {
+                return Ok(None);
+            }
+            db.pragma_update(None, "application_id", APPLICATION)?;
             db.pragma_update(None, "journal_mode", "WAL")?;
             // After a power cut the last few may be missing, and their cursor with them: they are read again.
             db.pragma_update(None, "synchronous", "NORMAL")?;
@@ -127,14 +144,17 @@ impl Store {
                 [farm.to_string()],
             )?;
             let found = db.query_row("SELECT id FROM farm", [], |row| row.get(0))?;
-            Ok((db, found))
+            Ok(Some((db, found)))
         };
-        let (db, found) = open().map_err(|source| StoreError::Database {
+        let opened = open().map_err(|source| StoreError::Database {
             path: path.to_owned(),
             what: "opened",
             source,
         })?;
         let path = path.to_owned();
+        let Some((db, found)) = opened else {
+            return Err(StoreError::Foreign { path });
+        };
         if found != farm.to_string() {
             return Err(StoreError::OtherFarm {
                 path,
@@ -207,16 +227,7 @@ impl Store {
                     belief == Belief::Believed,
                 ],
             )?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO cursors VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    stream.name(),
-                    offset.cast_signed(),
-                    delivery.sequence.saturating_sub(offset).cast_signed(),
-                    delivery.stored.0.cast_signed(),
-                    sha256(&delivery.bytes),
-                ],
-            )?;
+            move_cursor(&transaction, stream, offset, delivery)?;
             if belief == Belief::Unproven {
                 transaction.execute(
                     "DELETE FROM envelopes WHERE stream = ?1 AND NOT believed AND sequence <= (
@@ -228,6 +239,12 @@ impl Store {
             transaction.commit()
         };
         write(&mut self.db).map_err(self.failed("written"))
+    }
+
+    /// Remembers that the stream has been read so far, and keeps nothing.
+    pub(super) fn pass(&mut self, stream: Stream, delivery: &Delivery) -> Result<(), StoreError> {
+        let offset = self.cursor(stream)?.offset;
+        move_cursor(&self.db, stream, offset, delivery).map_err(self.failed("written"))
     }
 
     /// Begins a stream anew: the bus has lost what it held, and counts from 1 again.
@@ -259,6 +276,25 @@ impl Store {
         };
         read().map_err(self.failed("read"))
     }
+}
+
+fn move_cursor(
+    db: &Connection,
+    stream: Stream,
+    offset: u64,
+    delivery: &Delivery,
+) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT OR REPLACE INTO cursors VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            stream.name(),
+            offset.cast_signed(),
+            delivery.sequence.saturating_sub(offset).cast_signed(),
+            delivery.stored.0.cast_signed(),
+            sha256(&delivery.bytes),
+        ],
+    )?;
+    Ok(())
 }
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
@@ -369,5 +405,27 @@ mod tests {
         let other = Store::open(&path, &FarmId([2; 32]));
         assert!(matches!(other, Err(StoreError::OtherFarm { .. })));
         assert!(Store::open(&path, &FARM).is_ok());
+    }
+
+    #[test]
+    fn a_database_of_another_program_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        let before = fs::read(&path).unwrap();
+        let opened = Store::open(&path, &FARM);
+        assert!(matches!(opened, Err(StoreError::Foreign { .. })));
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_not_kept_but_not_read_again_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("history.sqlite"), &FARM).unwrap();
+        store.pass(Stream::Results, &message(3, b"again")).unwrap();
+        assert!(held(&store).is_empty());
+        assert_eq!(store.cursor(Stream::Results).unwrap().last, 3);
     }
 }

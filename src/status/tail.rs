@@ -84,6 +84,16 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Why it is no report, if it is none.
+    pub(super) fn unproven(&self) -> Option<&Unproven> {
+        match self {
+            Self::Report(_) => None,
+            Self::Unproven(unproven) => Some(unproven),
+        }
+    }
+}
+
 impl From<Entry> for Event {
     fn from(entry: Entry) -> Self {
         match entry {

@@ -71,16 +71,15 @@ impl Default for Reloads {
 }
 
 impl Reloads {
-    /// Counts an entry; returns whether the roster may be read again for it, if it is by an unknown key.
-    pub(super) fn allow(&mut self, entry: &Entry) -> bool {
+    /// Counts a message; returns whether the roster may be read again for it, if it does not verify because its key is not
+    /// known.
+    pub(super) fn allow(&mut self, unproven: Option<&Unproven>) -> bool {
         self.entries += 1;
         if self.entries >= ENTRIES_PER_RELOAD {
             self.entries = 0;
             self.left = (self.left + 1).min(MAX_RELOADS);
         }
-        let stranger =
-            matches!(entry, Entry::Unproven(unproven) if unproven.is_by_an_unknown_key());
-        if !stranger || self.left == 0 {
+        if !unproven.is_some_and(Unproven::is_by_an_unknown_key) || self.left == 0 {
             return false;
         }
         self.left -= 1;
@@ -221,7 +220,7 @@ impl Viewer {
     /// message.
     pub(super) async fn open(&mut self, delivery: &Delivery) -> Entry {
         let entry = open_report(&self.reader, delivery);
-        if !self.reloads.allow(&entry) {
+        if !self.reloads.allow(entry.unproven()) {
             return entry;
         }
         match self.load_rosters().await {
