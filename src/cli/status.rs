@@ -8,7 +8,7 @@ use super::{clock, serve};
 use crate::bus::Patience;
 use crate::model::Timestamp;
 use crate::status::text::Style;
-use crate::status::{Entry, TailNext, ViewError, Viewer, json, text};
+use crate::status::{BusState, Entry, TailNext, ViewError, Viewer, json, text};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -86,7 +86,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let board = viewer.snapshot().await?;
             let mut out = anstream::stdout();
             if arguments.json {
-                json::write_board(&viewer.farm(), &board, clock::now(), &mut out)?;
+                let bus = BusState::Following;
+                json::write_board(&viewer.farm(), &board, bus, clock::now(), &mut out)?;
             } else {
                 text::write_board(&viewer.farm(), &board, clock::now(), style(), &mut out)?;
             }

@@ -168,6 +168,7 @@ impl BuildStatus {
             && said.builder == self.order.builder
             && chunk.signer() == self.order.report_key
             && usize::from(said.step) < self.steps.len()
+            && said.offset.checked_add(said.bytes.len() as u64).is_some()
     }
 
     /// Folds all that was reported of this command, in the order of the stream.

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, Stream as Pieces};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as Turn, Semaphore};
+use tokio::time::timeout;
 
 use super::build::BuildStatus;
 use super::live::Live;
@@ -27,6 +29,8 @@ const INDEXES: usize = 64;
 /// How many logs are read at once.
 const READERS: usize = 4;
 
+/// How long a reader waits for a part of a log. What was read meanwhile need not be read again.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// A log of so many bytes takes a moment to read.
 const LARGE: u64 = 4 << 20;
 
@@ -81,7 +85,10 @@ impl Logs {
         place: Place,
         chosen: Chosen,
     ) -> LogView {
-        match self.window(build, step, place).await {
+        let Ok(window) = timeout(PATIENCE, self.window(build, step, place)).await else {
+            return LogView::Unreadable("it is still being read, ask again in a moment".to_owned());
+        };
+        match window {
             Ok(Some(window)) => LogView::Window(with_end(LogWindow { chosen, ..window }, build)),
             Ok(None) => match lacking(build, step) {
                 Some(lacking) => LogView::Unreadable(lacking),

@@ -311,6 +311,26 @@ async fn the_history_is_shown_while_the_bus_is_away_and_outlives_the_loss_of_its
 }
 
 #[tokio::test]
+async fn the_page_hears_each_sign_of_life_of_a_slave() {
+    let farm = farm_with_history().await;
+    let page = Page::serve(&farm, "page/history.sqlite").await;
+    let mut last_seen = String::new();
+    for _ in 0..3 {
+        last_seen = eventually("a later sign of life", || async {
+            let board = page.get("/index.json").await.body;
+            let seen = board
+                .split("\"last_seen\": ")
+                .nth(1)?
+                .lines()
+                .next()?
+                .to_owned();
+            (seen > last_seen).then_some(seen)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn lines_are_sent_to_the_page_while_the_script_prints_them() {
     let mut farm = Farm::new().await;
     let go_on = farm.text("go-on");

@@ -260,3 +260,51 @@ fn a97_a_report_that_was_dropped_shows_as_a_gap_and_retired_ones_do_not() {
         assert_eq!(board.missing_reports(&maple), *missing, "{foos:?} {bars:?}");
     }
 }
+
+#[test]
+fn a_report_that_is_repeated_counts_once_in_its_first_place() {
+    let sample = Sample::new();
+    let order = sample.order("foo-maple", 1, 'a');
+    let mut board = sample.board();
+    board.apply(sample.ordered(1, &order));
+    let report = sample.said(&order, 7, 0, finished(Verdict::Passed));
+    let stored = sample.stored(&report);
+    for sequence in [9, 7, 8, 10] {
+        let reported = Reported {
+            sequence,
+            ..stored.clone()
+        };
+        board.apply(Event::Reported(reported));
+    }
+    assert!(board.knows(&Event::Reported(stored)));
+    let held: Vec<u64> = board
+        .reports
+        .values()
+        .flat_map(|held| held.keys().copied())
+        .collect();
+    assert_eq!(held, [7]);
+    assert_eq!(
+        board.verdict_of(&order.id(), at(200)),
+        Some(Verdict::Passed)
+    );
+}
+
+#[test]
+fn a_slave_that_never_ends_a_build_does_not_fill_a_viewers_memory() {
+    let sample = Sample::new();
+    let order = sample.order("foo-maple", 1, 'a');
+    let mut board = sample.board();
+    board.apply(sample.ordered(1, &order));
+    let most = MAX_REPORTS as u64;
+    for sequence in (1..=most + 20).rev() {
+        let received = at(100);
+        board.apply(sample.reported(&order, sequence, 0, ReportBody::Accepted { received }));
+    }
+    let held: Vec<u64> = board
+        .reports
+        .values()
+        .flat_map(|held| held.keys().copied())
+        .collect();
+    assert_eq!(held, (1..=most).collect::<Vec<_>>());
+    assert_eq!(board.places.len(), MAX_REPORTS);
+}

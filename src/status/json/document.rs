@@ -21,6 +21,10 @@ pub struct BoardDocument<'a> {
     pub farm: FarmDocument<'a>,
     /// The moment for which ages, `lost` and `stale` were computed.
     pub now: Timestamp,
+    /// `following`, or `catching-up` or `away`: then what stands here may be old.
+    pub bus: &'static str,
+    /// Since when the bus has been away.
+    pub bus_away_since: Option<Timestamp>,
     /// Whether trunk is safe, as far as is known, for people.
     pub sentence: String,
     /// By project, builder and branches.

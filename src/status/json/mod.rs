@@ -37,6 +37,7 @@ pub use verification::{FindingDocument, LogDocument, SignedDocument, Verificatio
 
 use super::board::Board;
 use super::build::{BuildStatus, Ending, StepStatus};
+use super::live::BusState;
 use super::overview::Overview;
 use super::recent::Recent;
 use super::row::{Row, Running, Shown};
@@ -54,6 +55,7 @@ use crate::model::{BuildState, Change, PayloadId, ReportBody, Source, Text, Time
 pub fn write_board(
     farm: &Farm,
     board: &Board,
+    bus: BusState,
     now: Timestamp,
     out: &mut impl io::Write,
 ) -> io::Result<()> {
@@ -61,6 +63,15 @@ pub fn write_board(
         schema: "pybots.board.v1",
         farm: farm.into(),
         now,
+        bus: match bus {
+            BusState::Following => "following",
+            BusState::CatchingUp => "catching-up",
+            BusState::Away { .. } => "away",
+        },
+        bus_away_since: match bus {
+            BusState::Away { since } => Some(since),
+            BusState::Following | BusState::CatchingUp => None,
+        },
         sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)

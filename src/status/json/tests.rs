@@ -36,7 +36,8 @@ fn a_board_is_one_document() {
     board.apply(sample.reported(&unknown, 8, 1, finished(Verdict::Passed)));
     board.apply(sample.delivered(99, b"junk".to_vec()).into());
     let mut out = Vec::new();
-    write_board(&sample.farm(), &board, at(300), &mut out).unwrap();
+    let bus = BusState::Away { since: at(290) };
+    write_board(&sample.farm(), &board, bus, at(300), &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {
       "schema": "pybots.board.v1",
@@ -46,6 +47,8 @@ fn a_board_is_one_document() {
         "words": "horse oxygen mixture chimney knock doctor butter hen"
       },
       "now": "2026-11-22T18:05:00.000Z",
+      "bus": "away",
+      "bus_away_since": "2026-11-22T18:04:50.000Z",
       "sentence": "foo has been failing for 3 min on its only builder.",
       "rows": [
         {

@@ -196,7 +196,11 @@ fn write_result(found: &Verification, style: Style, out: &mut impl io::Write) ->
             0 => String::new(),
             bytes => format!(", but {bytes} bytes of its log are missing"),
         };
-        let result = style.paint(Paint::Strong, &format!("verified: {name}"));
+        let verified = match found.verdict() {
+            Some(_) => "verified",
+            None => "verified so far",
+        };
+        let result = style.paint(Paint::Strong, &format!("{verified}: {name}"));
         return writeln!(out, "{result} {}{but}", style.paint(paint, word));
     }
     for finding in &found.findings {

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::colours::Colours;
 use super::page::{line_html, stage};
@@ -79,11 +79,15 @@ fn event_stream<F: Future<Output = ()> + Send + 'static>(
         return (StatusCode::SERVICE_UNAVAILABLE, later).into_response();
     };
     let (events, waiting) = mpsc::channel(WAITING);
-    tokio::spawn(teller(events));
-    let held: (mpsc::Receiver<Event>, OwnedSemaphorePermit) = (waiting, place);
-    let events = stream::unfold(held, async |mut held| {
-        let event = held.0.recv().await?;
-        Some((Ok::<_, Infallible>(event), held))
+    let teller = teller(events);
+    tokio::spawn(async move {
+        teller.await;
+        // Taken up for as long as there is work, also after the reader has left.
+        drop(place);
+    });
+    let events = stream::unfold(waiting, async |mut waiting| {
+        let event = waiting.recv().await?;
+        Some((Ok::<_, Infallible>(event), waiting))
     });
     Sse::new(events)
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
@@ -117,7 +121,10 @@ async fn tell_changes(site: Arc<Site>, mut seen: String, events: mpsc::Sender<Ev
 
 async fn tell_build(site: Arc<Site>, id: BuildId, reading: Reading, events: mpsc::Sender<Event>) {
     let mut changes = site.live.changes();
-    let mut log = open_log(&site, &id, &reading).await;
+    let mut log = tokio::select! {
+        log = open_log(&site, &id, &reading) => log,
+        () = events.closed() => return,
+    };
     let mut reached = reading.seen;
     let mut lines = Lines::default();
     loop {

@@ -35,7 +35,7 @@
     heard = url;
     if (!url) return say("");
     source = new EventSource(url);
-    source.onopen = () => say("live,");
+    source.onopen = () => say(main().classList.contains("old") ? "" : "live,");
     source.onerror = () => {
       say("not live now,");
       // After an answer that is no stream the browser gives up; we do not.

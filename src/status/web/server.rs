@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
@@ -149,9 +150,9 @@ async fn keys(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
 
 async fn board_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
     let mut body = Vec::new();
-    let written = site
-        .live
-        .board(|board, _| json::write_board(site.live.farm(), board, (site.clock)(), &mut body));
+    let written = site.live.board(|board, bus| {
+        json::write_board(site.live.farm(), board, bus, (site.clock)(), &mut body)
+    });
     answer::document(written, body, &asked)
 }
 
@@ -168,6 +169,8 @@ struct Part {
     line: Option<u64>,
     offset: Option<u64>,
 }
+
+const NUMBERS: &str = "step, line and offset are whole numbers.";
 
 /// What a build's address names.
 struct Named {
@@ -196,7 +199,7 @@ impl Site {
 async fn build(
     State(site): State<Arc<Site>>,
     Path((builder, number)): Path<(String, String)>,
-    Query(part): Query<Part>,
+    part: Result<Query<Part>, QueryRejection>,
     asked: HeaderMap,
 ) -> Response {
     if let Some(number) = number.strip_suffix(".json") {
@@ -205,6 +208,9 @@ async fn build(
             Err(what) => site.missing(&asked, &what),
         };
     }
+    let Ok(Query(part)) = part else {
+        return site.missing(&asked, NUMBERS);
+    };
     let Named { build, step } = match site.named(&builder, &number, part.step) {
         Ok(named) => named,
         Err(what) => return site.missing(&asked, &what),
@@ -241,9 +247,12 @@ fn build_json(site: &Site, build: &BuildStatus, asked: &HeaderMap) -> Response {
 async fn log_text(
     State(site): State<Arc<Site>>,
     Path((builder, number)): Path<(String, String)>,
-    Query(part): Query<Part>,
+    part: Result<Query<Part>, QueryRejection>,
     asked: HeaderMap,
 ) -> Response {
+    let Ok(Query(part)) = part else {
+        return site.missing(&asked, NUMBERS);
+    };
     match site.named(&builder, &number, part.step) {
         Ok(Named { build, step }) => {
             let text = site.logs.clone().text(build, step.unwrap_or(0));
