@@ -6,12 +6,13 @@
 //! key that signed the report; whatever else was signed is a [`Stray`], and is never a result.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::{
-    BuildId, BuilderName, Cancel, Change, Command, KeyId, PayloadId, Presence, Report, Roster,
-    SlaveName, Timestamp, Verdict,
+    BuildId, BuilderName, Cancel, Change, Command, Head, KeyId, PayloadId, Presence, Report,
+    Roster, SlaveName, Timestamp, Verdict,
 };
-use crate::trust::{Verified, key_id};
+use crate::trust::{Standing, Verified, key_id};
 
 use super::build::BuildStatus;
 use super::tail::Unproven;
@@ -37,6 +38,8 @@ pub enum Event {
     Reported(Reported),
     /// A slave is alive.
     Present(Verified<Presence>),
+    /// The master said how new everything is.
+    Headed(Verified<Head>),
     /// Something lies in a stream that nobody entitled has signed.
     Unproven(Unproven),
 }
@@ -46,9 +49,11 @@ impl Event {
     pub(super) fn unproven(&self) -> Option<&Unproven> {
         match self {
             Self::Unproven(unproven) => Some(unproven),
-            Self::Changed { .. } | Self::Ordered { .. } | Self::Reported(_) | Self::Present(_) => {
-                None
-            }
+            Self::Changed { .. }
+            | Self::Ordered { .. }
+            | Self::Reported(_)
+            | Self::Present(_)
+            | Self::Headed(_) => None,
         }
     }
 }
@@ -85,6 +90,9 @@ pub struct Stray<'a> {
     pub why: Answer,
 }
 
+/// How long after its last head the master counts as silent.
+const MASTER_SILENT_AFTER: Duration = Duration::from_secs(3 * Head::PERIOD.as_secs());
+
 /// Of the reports of one command, the first this many count. No honest build has so many; a slave that never ends must not
 /// keep every viewer busy.
 const MAX_REPORTS: usize = 1_000;
@@ -97,6 +105,8 @@ pub(super) const MAX_UNPROVEN: u16 = 200;
 pub struct Board {
     pub(super) roster: Option<Roster>,
     pub(super) presences: BTreeMap<SlaveName, Verified<Presence>>,
+    /// When the master last said how new everything is.
+    head: Option<Timestamp>,
     changes: BTreeMap<PayloadId, (u64, Verified<Change>)>,
     builds: BTreeMap<PayloadId, BuildStatus>,
     /// Command ids in the order of number and, among namesakes, of the stream.
@@ -131,7 +141,7 @@ impl Board {
                 Command::Cancel(cancel) => self.cancels.contains_key(&cancel.target),
             },
             Event::Reported(reported) => self.places.contains_key(&reported.report.id()),
-            Event::Present(_) | Event::Unproven(_) => false,
+            Event::Present(_) | Event::Headed(_) | Event::Unproven(_) => false,
         }
     }
 
@@ -162,6 +172,12 @@ impl Board {
                 let held = self.presences.get(&said.slave);
                 if held.is_none_or(|held| newness(held) < newness(&presence)) {
                     self.presences.insert(said.slave.clone(), presence);
+                }
+            }
+            Event::Headed(head) => {
+                // A thief's word on how new everything is proves nothing.
+                if head.standing() == Standing::Good {
+                    self.head = self.head.max(Some(head.body().time));
                 }
             }
             Event::Unproven(unproven) => {
@@ -302,6 +318,13 @@ impl Board {
         let (_, cancel) = self.cancels.get(&build.command)?;
         let fits = cancel.slave == build.order.slave && cancel.builder == build.order.builder;
         fits.then_some(cancel)
+    }
+
+    /// For how long the master has said nothing, if that is longer than it should be: then newer check-ins may not be known.
+    #[must_use]
+    pub fn master_silent(&self, now: Timestamp) -> Option<Duration> {
+        let silent = now.since(self.head?);
+        (silent > MASTER_SILENT_AFTER).then_some(silent)
     }
 
     /// A change, by its id.

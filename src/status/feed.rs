@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::bus::{Bus, BusError, Delivery, Follower, Next, Returns, Stream};
-use crate::model::{Change, Clock, Command, Digest, FarmId, Presence, Timestamp};
+use crate::model::{Change, Clock, Command, Digest, FarmId, Timestamp};
 use crate::trust::{Reader, Verified, sha256};
 use crate::wire::Payload;
 
@@ -32,14 +32,16 @@ enum Source {
     Commands,
     Changes,
     Presences,
+    Heads,
 }
 
-const SOURCES: [Source; 5] = [
+const SOURCES: [Source; 6] = [
     Source::Rosters,
     Source::Results,
     Source::Commands,
     Source::Changes,
     Source::Presences,
+    Source::Heads,
 ];
 
 impl Source {
@@ -50,6 +52,7 @@ impl Source {
             Self::Commands => Stream::Commands,
             Self::Changes => Stream::Changes,
             Self::Presences => Stream::Presence,
+            Self::Heads => Stream::Head,
         }
     }
 
@@ -65,9 +68,8 @@ impl Source {
             Self::Changes => self.opened(reader, delivery, |change: Verified<Change>| {
                 Event::Changed { sequence, change }
             }),
-            Self::Presences => self.opened(reader, delivery, |presence: Verified<Presence>| {
-                Event::Present(presence)
-            }),
+            Self::Presences => self.opened(reader, delivery, Event::Present),
+            Self::Heads => self.opened(reader, delivery, Event::Headed),
         })
     }
 
@@ -270,8 +272,8 @@ impl Feed {
             return Ok(());
         }
         let stream = source.stream();
-        // Of presence only the newest counts, and the stream itself forgets it after a minute.
-        let kept = source != Source::Presences;
+        // Of these only the newest counts, and the streams themselves forget the others.
+        let kept = !matches!(source, Source::Presences | Source::Heads);
         if kept {
             delivery.sequence = self.store.place(stream, delivery.sequence)?;
         }

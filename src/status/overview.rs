@@ -4,6 +4,8 @@ mod sentence;
 #[cfg(test)]
 mod tests;
 
+pub(super) use sentence::of_silent_master;
+
 use super::board::Board;
 use super::row::{Row, Shown, SlaveStanding};
 use crate::model::{Branch, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict};
@@ -95,9 +97,15 @@ impl Overview {
         let running = rows.iter().filter(|row| row.running.is_some()).count();
         let waiting = rows.iter().map(|row| row.waiting).sum();
         let (strips, idle) = strips(rows);
-        let tone = sentence::tone(&strips);
+        let silent_master = board.master_silent(now);
+        let tone = match (sentence::tone(&strips), silent_master) {
+            // What passed may not be the newest.
+            (Tone::Good, Some(_)) => Tone::Partly,
+            (tone, _) => tone,
+        };
         let headline = sentence::headline(&strips, &idle, tone, now);
-        let remarks = sentence::remarks(&strips, (silent.len(), slaves));
+        let mut remarks = sentence::remarks(&strips, (silent.len(), slaves));
+        remarks.extend(silent_master.map(of_silent_master));
         Self {
             tone,
             headline,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::bus::{Bus, BusError, Delivery, Stream};
-use crate::model::{Change, Command, FarmId, FarmName, LogChunk, Position, Presence};
+use crate::model::{Change, Command, FarmId, FarmName, Head, LogChunk, Position, Presence};
 use crate::trust::{KeyringError, Reader, Verified, words};
 use crate::wire::Payload;
 
@@ -171,6 +171,9 @@ impl Viewer {
         if let Err(error) = self.read_into(&mut board, presences, present).await {
             tracing::warn!(%error, "presence not readable now");
         }
+        let heads = (Stream::Head, subjects.head());
+        let headed = |_, head: Verified<Head>| Event::Headed(head);
+        self.read_into(&mut board, heads, headed).await?;
         if let Some(roster) = self.reader.roster() {
             board.set_roster(roster.clone());
         }

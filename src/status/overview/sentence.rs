@@ -1,5 +1,7 @@
 //! Is trunk safe? What is known, in words.
 
+use std::time::Duration;
+
 use super::{Strip, Tone, Word, is_behind, word};
 use crate::model::{Branch, RepositoryName, Timestamp, Verdict};
 use crate::status::row::{LastWord, Row};
@@ -21,6 +23,12 @@ pub(super) fn headline(strips: &[Strip], idle: &[Row], tone: Tone, now: Timestam
 }
 
 const NOTHING: &str = "Nothing is known yet";
+
+/// What the master's silence means.
+pub(in crate::status) fn of_silent_master(silent: Duration) -> String {
+    let silent = age(silent);
+    format!("The master has not spoken for {silent}: newer check-ins may not be known.")
+}
 
 /// What weakens the headline.
 pub(super) fn remarks(strips: &[Strip], (silent, slaves): (usize, usize)) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! What the sentence says, and what it never says.
 
 use super::*;
-use crate::model::{BuildState, SlaveState};
+use crate::model::{BuildState, Head, Position, SlaveState};
+use crate::status::board::Event;
 use crate::status::sample::{Sample, at, started};
 
 /// Builds of a builder, numbered from 1, each with the revision and what it came to.
@@ -205,4 +206,38 @@ fn silent_slaves_are_named_once_with_their_last_sign() {
         .collect();
     assert_eq!(silent, [("elm", None, 1), ("maple", Some(at(10)), 2)]);
     assert_eq!(overview.slaves, 2);
+}
+
+#[test]
+fn what_passed_is_not_green_when_the_master_has_been_silent_for_long() {
+    let sample = Sample::new();
+    let order = sample.order("foo-maple", 1, 'a');
+    let mut board = sample.board();
+    board.apply(sample.changed(1, 'a'));
+    board.apply(sample.ordered(1, &order));
+    for event in sample.run(&order, 1, Verdict::Passed) {
+        board.apply(event);
+    }
+    let heard = at(200);
+    board.apply(Event::Headed(sample.verify(
+        &sample.signing,
+        &Head {
+            farm: sample.farm,
+            keyring: Position::default(),
+            roster: 1,
+            time: heard,
+        },
+    )));
+    let overview = |now| {
+        let mut board = board.clone();
+        board.apply(sample.present("maple", now));
+        board.apply(sample.present("elm", now));
+        Overview::of(&board, now)
+    };
+    let soon = overview(heard.after(3 * Head::PERIOD));
+    assert_eq!(soon.tone, Tone::Good, "{}", soon.sentence());
+    let late = overview(heard.after(4 * Head::PERIOD));
+    assert_eq!(late.tone, Tone::Partly);
+    let said = "The master has not spoken for 40 min: newer check-ins may not be known.";
+    assert!(late.sentence().ends_with(said), "{}", late.sentence());
 }

@@ -7,7 +7,7 @@ use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 use super::table::write_table;
 use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
-use crate::status::overview::notes;
+use crate::status::overview::{notes, of_silent_master};
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
 use crate::status::view::Farm;
 
@@ -47,6 +47,14 @@ pub fn write_board(
         write_table(&table, style, out)?;
         writeln!(out)?;
         writeln!(out, "{}", summary(&rows))?;
+    }
+    if let Some(silent) = board.master_silent(now) {
+        let silent = of_silent_master(silent);
+        writeln!(
+            out,
+            "{}",
+            style.paint(Paint::Machine, &format!("! {silent}"))
+        )?;
     }
     for note in notes(board, &rows) {
         writeln!(out, "{}", style.paint(Paint::Machine, &format!("! {note}")))?;
