@@ -49,7 +49,7 @@ enum Command {
     /// Look for what is wrong on this machine, and say what to do about it. Changes nothing.
     ///
     /// Without options it looks at the slave.toml, master.toml and farm.toml in this folder; if there is none, at the
-    /// farm of $PYBOTS_FARM, or the one that `pybots up` runs. With any of --slave, --master and --farm it looks at those
+    /// farm of `$PYBOTS_FARM`, or the one that `pybots up` runs. With any of --slave, --master and --farm it looks at those
     /// files alone. Either way it looks at this machine too.
     Doctor(doctor::Arguments),
     /// List builds; look at one, its steps and its log; check who said what of it.
