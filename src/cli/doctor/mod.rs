@@ -10,6 +10,7 @@ mod farm;
 mod finding;
 mod keys;
 mod patient;
+mod presence;
 mod scripts;
 mod tools;
 mod write;
