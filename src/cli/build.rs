@@ -11,11 +11,17 @@ use crate::model::{BuildId, Timestamp};
 use crate::status::text::LogPrinter;
 use crate::status::{Board, BuildStatus, json, text};
 
+const LOG_EXAMPLES: &str = "\
+Examples:
+  pybots build log foo-linux/42 --failed
+  pybots build log foo-linux/42 --follow";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List builds, the newest order first.
+    #[command(after_help = list::EXAMPLES)]
     List(list::Arguments),
-    /// Show its verdict, steps, sources, times and who signed what.
+    /// Show a build's verdict, steps, sources, times and who signed what.
     Show {
         /// Such as foo-linux/42.
         build: BuildId,
@@ -25,7 +31,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what its scripts printed, made safe for a terminal.
+    /// Show what a build's scripts printed, made safe for a terminal.
+    #[command(after_help = LOG_EXAMPLES)]
     Log {
         /// Such as foo-linux/42.
         build: BuildId,
@@ -38,10 +45,10 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "follow")]
         failed: bool,
     },
-    /// Write all that proves it into one file, to be checked anywhere with `build verify`.
+    /// Write all that proves a build into one file, to be checked anywhere with `build verify`.
     Export(bundle::Export),
-    /// Check who said what of it: from the bus, or from a file that `build export` wrote, which needs no bus.
-    #[command(after_long_help = bundle::WHAT_IT_PROVES)]
+    /// Check who said what of a build: from the bus, or from a file that `build export` wrote, which needs no bus.
+    #[command(after_help = bundle::AFTER_VERIFY)]
     Verify(bundle::Verify),
 }
 

@@ -44,9 +44,13 @@ struct Arguments {
 enum Command {
     /// Run a whole farm on this machine: bus, master, slave, a sample trunk and two projects.
     Up(up::Arguments),
-    /// See how things stand: the board, or the reports as they come.
+    /// See how things stand: the board, the reports as they come, or the status page.
     Status(status::Arguments),
     /// Look for what is wrong on this machine, and say what to do about it. Changes nothing.
+    ///
+    /// Without options it looks at the slave.toml, master.toml and farm.toml in this folder; if there is none, at the
+    /// farm of `$PYBOTS_FARM`, or the one that `pybots up` runs. With any of --slave, --master and --farm it looks at those
+    /// files alone. Either way it looks at this machine too.
     Doctor(doctor::Arguments),
     /// List builds; look at one, its steps and its log; check who said what of it.
     #[command(subcommand)]

@@ -10,7 +10,14 @@ use crate::model::Timestamp;
 use crate::status::text::Style;
 use crate::status::{BusState, Entry, TailNext, ViewError, Viewer, json, text};
 
+const EXAMPLES: &str = "\
+Examples:
+  pybots status --farm farm.toml
+  pybots status tail --follow
+  pybots status serve --listen 127.0.0.1:8080";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     which: Which,

@@ -168,6 +168,16 @@ async fn a_list_of_logins_is_made_from_the_roster_and_not_lost_while_the_bus_is_
     fails_with(&logins, 6, "users.conf was left as it is");
     assert_eq!(fs::read_to_string(&users).unwrap(), full);
 
+    // Told before the bus is asked, which is away.
+    let folder = farm.text("master");
+    let into_folder = ["master", "logins", "--config", &config, &folder];
+    fails_with(&into_folder, 8, "is not a file; nothing was written");
+    let nowhere = farm.text("nowhere/users.conf");
+    let unwritable = pybots(&["master", "logins", "--config", &config, &nowhere]);
+    let said = String::from_utf8_lossy(&unwritable.stderr);
+    assert_eq!(unwritable.status.code(), Some(8), "{said}");
+    assert!(said.ends_with("       Nothing was written.\n"), "{said}");
+
     // Without a list no bus can start, so the first one needs none.
     fs::remove_file(&users).unwrap();
     assert!(pybots(&logins).status.success());

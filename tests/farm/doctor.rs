@@ -9,7 +9,7 @@ use std::time::Duration;
 use pybots::bus::{Access, User, users_list};
 use serde_json::Value;
 
-use self::patient::{before_others, depends_on_the_machine, doctor};
+use self::patient::{before_others, depends_on_the_machine, doctor, is_silence};
 use crate::harness::{Farm, write_private};
 use crate::process::{eventually, succeed};
 
@@ -29,6 +29,7 @@ async fn a_healthy_farm_is_all_ok_and_nothing_is_changed_by_looking() {
     );
     let all = ["--slave", &slave, "--master", &master, "--farm", &public];
     let said = eventually("the master has spoken, and all is ok", || async {
+        farm.show_presence().await;
         let said = doctor(&all, &[]);
         let well = said.exit == Some(0) && said.document["warnings"] == 0;
         // Whatever else the machine lacks is then said below.
@@ -75,6 +76,15 @@ async fn a_healthy_farm_is_all_ok_and_nothing_is_changed_by_looking() {
         before,
         "nothing was written"
     );
+}
+
+#[tokio::test]
+async fn a_slave_that_gives_no_sign_of_life_is_missed_until_it_gives_one() {
+    let farm = Farm::healthy().await;
+    let silence = |said: &Value| said["state"] == "warn" && is_silence(said);
+    assert!(farm.doctor().findings().iter().any(silence));
+    farm.show_presence().await;
+    assert!(!farm.doctor().findings().iter().any(silence));
 }
 
 /// Every file below a folder, with its size and the time of its last change.

@@ -66,11 +66,28 @@ async fn build_list_shows_the_builds_of_a_check_in_the_newest_first() {
     assert_eq!(own.lines().count(), 3, "{own}");
     for nothing in [
         &["--failed"][..],
-        &["--project", "bar"],
         &["--builder", "bar-linux"],
         &["--since", "0s"],
     ] {
         assert_eq!(list(nothing), "", "{nothing:?}");
+    }
+    for (mistake, exit, sentence) in [
+        (["--limit", "0"], 2, "invalid value '0' for '--limit <N>'"),
+        (
+            ["--builder", "nobody"],
+            1,
+            "There is no builder of that name. pybots status lists them.",
+        ),
+        (
+            ["--project", "nobody"],
+            1,
+            "There is no project of that name",
+        ),
+    ] {
+        let refused = pybots(&[&["build", "list"], &which[..], &mistake].concat());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(exit), "{said}");
+        assert!(said.contains(sentence), "{said}");
     }
     let document: serde_json::Value =
         serde_json::from_str(&list(&["--json", "--limit", "1"])).unwrap();
@@ -97,6 +114,35 @@ async fn the_log_of_failing_steps_alone_is_shown_if_that_is_asked_for() {
     );
     let both = pybots(&["build", "log", "foo-linux/1", "--failed", "--follow"]);
     assert_eq!(both.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn whoever_exports_a_build_that_is_not_over_is_told_so() {
+    let farm = Farm::new().await;
+    farm.publish_keyring_and_head().await;
+    // Its slave is away.
+    farm.send(&farm.order(1, &["record"])).await;
+    let file = farm_file(&farm);
+    let export = |build: &str, out: &str| {
+        let done = pybots(&["build", "export", build, "--farm", &file, "--out", out]);
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    let early = export("foo-linux/1", &farm.text("early"));
+    let not_over = "It is not over yet: export it again when it is.";
+    assert!(early.contains(not_over), "{early}");
+    let farm = with_a_failed_build().await;
+    let file = farm_file(&farm);
+    let over = pybots(&[
+        "build",
+        "export",
+        "foo-linux/1",
+        "--farm",
+        &file,
+        "--out",
+        &farm.text("over"),
+    ]);
+    let said = String::from_utf8_lossy(&over.stderr);
+    assert!(said.contains("Wrote") && !said.contains(not_over), "{said}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::find;
+use crate::cli::clock;
 use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::farm_file::Which;
 use crate::cli::files;
@@ -14,7 +15,11 @@ use crate::status::{ExportError, LogPart, Verification, json, text};
 use crate::trust::words;
 use crate::wire::Bundle;
 
-pub(super) const WHAT_IT_PROVES: &str = "\
+pub(super) const AFTER_VERIFY: &str = "\
+Examples:
+  pybots build verify foo-linux/42
+  pybots build verify foo-linux-42.bundle --farm-id SHA256:…
+
 A signature proves who says so, not that it is true; and times are the signers' own clocks.";
 
 #[derive(Debug, clap::Args)]
@@ -63,10 +68,8 @@ pub(super) async fn export(arguments: Export) -> Result<Exit, Failure> {
     };
     let mut viewer = viewer(&arguments.which).await?;
     let board = viewer.snapshot().await?;
-    let bundle = viewer
-        .bundle(find(&board, id)?, log)
-        .await
-        .map_err(failure)?;
+    let build = find(&board, id)?;
+    let bundle = viewer.bundle(build, log).await.map_err(failure)?;
     let bytes = bundle.to_bytes().map_err(|error| {
         let failure = Failure::new(Exit::Error, error);
         failure.advice("Nothing was written. --no-log leaves out what the scripts printed.")
@@ -81,6 +84,9 @@ pub(super) async fn export(arguments: Export) -> Result<Exit, Failure> {
         bytes.len(),
         contents(&bundle, &found)
     );
+    if build.verdict(clock::now()).is_none() {
+        say!("It is not over yet: export it again when it is.");
+    }
     if found.is_verified() {
         say!(
             "Anybody can check it: pybots build verify {path} --farm-id {}",
@@ -175,7 +181,7 @@ fn verify_file(arguments: &Verify) -> Result<Verification, Failure> {
     if !path.exists() {
         let message = format!("there is no file {}", path.display());
         return Err(Failure::message(Exit::Error, message).advice(
-            "Nothing was checked. If a build is meant: it is named <builder>/<number>, such as foo-debian/42.",
+            "Nothing was checked. If a build is meant: it is named <builder>/<number>, such as foo-linux/42.",
         ));
     }
     let bytes = files::read_at_most(path, MAX_MEBIBYTES)

@@ -8,7 +8,12 @@ use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::farm_file::Which;
 use crate::cli::status::{parse_age, style, viewer};
 use crate::model::{BuilderName, ProjectName, Timestamp, Verdict};
-use crate::status::{BuildStatus, json, text};
+use crate::status::{Board, BuildStatus, json, text};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  pybots build list --failed --since 2h
+  pybots build list --builder foo-linux --limit 5";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -27,8 +32,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
     since: Option<Duration>,
     /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -48,11 +53,36 @@ impl Arguments {
             && self.since.is_none_or(|age| order.issued >= now.before(age))
             && !(self.failed && well())
     }
+
+    /// Whether the builder and the project are there: a name mistyped would else look like one without builds.
+    fn check(&self, board: &Board, now: Timestamp) -> Result<(), Failure> {
+        let rows = board.rows(now);
+        let unknown = |what: &str, name: &str, advice: &str| {
+            let message = format!("nothing to list for {what} {name}");
+            Err(Failure::message(Exit::Error, message).advice(advice))
+        };
+        if let Some(builder) = &self.builder
+            && !rows.iter().any(|row| row.builder == *builder)
+            && !board.builds().any(|build| build.order.builder == *builder)
+        {
+            let advice = "There is no builder of that name. pybots status lists them.";
+            return unknown("builder", builder.as_str(), advice);
+        }
+        if let Some(project) = &self.project
+            && !rows.iter().any(|row| row.project.as_ref() == Some(project))
+            && !board.builds().any(|build| build.order.project == *project)
+        {
+            let advice = "There is no project of that name, or no build of it yet. pybots status lists them.";
+            return unknown("project", project.as_str(), advice);
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let board = viewer(&arguments.which).await?.snapshot().await?;
     let now = clock::now();
+    arguments.check(&board, now)?;
     let mut builds: Vec<&BuildStatus> = board
         .builds()
         .filter(|build| arguments.wants(build, now))
@@ -60,7 +90,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Stable: what was ordered at one moment stays by builder and number.
     builds.sort_by_key(|build| std::cmp::Reverse(build.order.issued));
     let found = builds.len();
-    builds.truncate(arguments.limit);
+    builds.truncate(usize::try_from(arguments.limit).unwrap_or(usize::MAX));
     let mut out = anstream::stdout();
     if arguments.json {
         json::write_builds(&board, &builds, now, &mut out)?;

@@ -1,5 +1,6 @@
 //! One login's visit to the bus: it asks, and leaves nothing there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::farm::{
     judge_roster, judge_signing_key, judge_streams, window_of,
 };
 use super::finding::{Check, Finding, Judgement, Part};
+use super::presence::silent;
 use crate::bus::{Bus, BusAddress, BusError, BusTrouble, Login, Patience, Stream, TimeSource};
 use crate::cli::exit::Failure;
 use crate::cli::farm_file::FarmFile;
@@ -293,10 +295,13 @@ async fn believed(
             judge_line(reader.roster(), own).of(Check::SlaveOnRoster, part)
         }
         Who::Master { config, .. } => {
-            judge_roster(reader.roster(), &config.builders).of(Check::Roster, part)
+            let silent = silent(bus, reader, clock()).await;
+            judge_roster(reader.roster(), &config.builders, &silent).of(Check::Roster, part)
         }
-        Who::Viewer => judge_roster(reader.roster(), &std::collections::BTreeMap::new())
-            .of(Check::Roster, part),
+        Who::Viewer => {
+            let silent = silent(bus, reader, clock()).await;
+            judge_roster(reader.roster(), &BTreeMap::new(), &silent).of(Check::Roster, part)
+        }
     };
     let (head, sample) = head(bus, who, reader, clock).await;
     let findings = vec![

@@ -192,10 +192,11 @@ pub(super) fn judge_bad_head(why: &str) -> Judgement {
     )
 }
 
-/// The farm's slaves, and, for a master, whether those of its builders are among them.
+/// The farm's slaves: for a master, whether those of its builders are among them; and which give no sign of life.
 pub(super) fn judge_roster(
     roster: Option<&Roster>,
     builders: &BTreeMap<BuilderName, Builder>,
+    silent: &[SlaveName],
 ) -> Judgement {
     const FIX: &str = "pybots master approve LINE, with the line that pybots slave init printed on the slave's machine";
     let open: Vec<_> = roster
@@ -223,6 +224,14 @@ pub(super) fn judge_roster(
             ),
             "these builders build nothing",
             FIX,
+        );
+    }
+    if !silent.is_empty() {
+        let names: Vec<&str> = silent.iter().map(SlaveName::as_str).collect();
+        return Judgement::warn(
+            format!("no recent sign of life of {}", names.join(", ")),
+            "their builders build nothing until they are back; commands wait for them, and expire",
+            "start it there: pybots slave run; or ask its owner",
         );
     }
     let mut found = match open.len() {

@@ -114,7 +114,7 @@ pub(super) enum Judgement {
     Warn(Trouble),
     /// Does not work, or is not safe.
     Fail(Trouble),
-    /// Was not looked at, and why.
+    /// Was not looked at, or does not count yet, and why.
     Skip(String),
 }
 
@@ -139,7 +139,7 @@ pub(super) enum State {
     Warn,
     /// Wrong.
     Fail,
-    /// Not looked at.
+    /// Not looked at, or does not count yet.
     Skip,
 }
 

@@ -10,6 +10,7 @@ mod farm;
 mod finding;
 mod keys;
 mod patient;
+mod presence;
 mod scripts;
 mod tools;
 mod write;
@@ -33,7 +34,14 @@ use crate::trust::Reader;
 /// Longest that one look may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+const EXAMPLES: &str = "\
+Examples:
+  pybots doctor
+  pybots doctor --slave farm/slave.toml
+  pybots doctor --farm farm.toml --json";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     named: Named,

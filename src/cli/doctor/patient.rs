@@ -13,13 +13,13 @@ use crate::slave::SlaveConfig;
 /// Which files to look at.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Named {
-    /// A slave's configuration.
+    /// A slave's configuration [default: the one in this folder].
     #[arg(long, value_name = "SLAVE.TOML")]
     slave: Option<PathBuf>,
-    /// A master's configuration.
+    /// A master's configuration [default: the one in this folder].
     #[arg(long, value_name = "MASTER.TOML")]
     master: Option<PathBuf>,
-    /// A farm's public file.
+    /// A farm's public file [default: the one in this folder].
     #[arg(long, value_name = "FARM.TOML")]
     farm: Option<PathBuf>,
 }

@@ -11,9 +11,12 @@ use crate::master::learn_rosters;
 use crate::model::{Roster, SlaveName, SlaveState};
 use crate::wire::Subjects;
 
+const NOT_WRITTEN: &str = "Nothing was written.";
+
 /// Writes the file anew from the roster. A bus needs the file before it can be asked for the roster; so the first time,
 /// when there is no file to lose, the master's and the viewers' logins are enough.
 pub(super) async fn write(mut checked: Checked, path: &Path) -> Result<Exit, Failure> {
+    check_is_file(path)?;
     let slaves = match learn(&mut checked).await {
         Ok(()) => checked.reader.roster().map_or_else(Vec::new, slaves),
         Err(failure) if path.exists() => {
@@ -49,9 +52,22 @@ pub(super) async fn write(mut checked: Checked, path: &Path) -> Result<Exit, Fai
     let text = format!(
         "# Written by `pybots master logins` from the roster, for the farm's account to include. No secret is in it.\n{list}"
     );
-    files::write(path, &text)?;
+    files::write(path, &text).map_err(|failure| failure.advice(NOT_WRITTEN))?;
     say!("  ok  {} lets in: {}", path.display(), names.join(", "));
     Ok(Exit::Ok)
+}
+
+/// Nothing else is put in the file's place: neither a folder nor a pipe is a list that a server includes.
+fn check_is_file(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => {
+            let message = format!("{} is not a file; nothing was written", path.display());
+            Err(Failure::message(Exit::Configuration, message)
+                .advice("Name the file that nats-server.conf includes, such as users.conf."))
+        }
+        // What cannot be looked at is told when it is written.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn learn(checked: &mut Checked) -> Result<(), Failure> {

@@ -220,6 +220,14 @@ fn a_master_is_told_of_builders_that_nobody_serves() {
         ),
     ];
     for (roster, builders, state, found) in cases {
-        check(&judge_roster(roster, &builders), state, found);
+        check(&judge_roster(roster, &builders, &[]), state, found);
     }
+}
+
+#[test]
+fn a_slave_without_a_sign_of_life_is_named() {
+    let roster = roster(SlaveState::Active, None);
+    let silent = ["maple".parse().unwrap()];
+    let judgement = judge_roster(Some(&roster), &BTreeMap::new(), &silent);
+    check(&judgement, State::Warn, "no recent sign of life of maple");
 }
