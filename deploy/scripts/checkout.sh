@@ -72,7 +72,8 @@ if command -v flock >/dev/null; then
 fi
 # Whatever ran here before could have written to the cache. Of a mirror only objects and branches are kept, no link and no
 # lock (of a fetch that was killed; the mirror is ours now): so no configuration, hook, attribute, graft, replacement, nor
-# another folder that it names. The branches only tell the server what is here already; the fetch sets them right.
+# another folder that it names. The branches only tell the server what is here already (gc leaves them loose, to be kept);
+# the fetch sets them right.
 # The contents of the objects are believed, for git takes minutes to compare all of Python's with their names. So builders
 # that share a cache trust each other.
 [ -d "$mirror" ] && [ ! -L "$mirror" ] || { rm -f "$mirror" && mkdir "$mirror"; } || blame 75 "the mirror cannot be made"

@@ -334,7 +334,7 @@ fn a71_of_a_mirror_only_objects_and_branches_are_kept() {
     }
     assert!(fs::symlink_metadata(mirror.join("objects/ff-link")).is_err());
     assert!(!machine.path(SOURCE).join("Lib/evil.py").exists());
-    // What was fetched is still there: the server is asked for nothing that is.
+    // What was fetched once is still there.
     git(&mirror, &["cat-file", "-e", &fork]);
 }
 
