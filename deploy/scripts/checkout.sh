@@ -47,10 +47,13 @@ mkdir -p "$dir" || blame 75 "$dir cannot be made"
 # No configuration but what stands here, no question, no submodule; and without any filter configured, neither LFS nor
 # another command of a .gitattributes runs.
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+# And no object stands in for another, whatever a ref says.
+export GIT_NO_REPLACE_OBJECTS=1 GIT_DEFAULT_REF_FORMAT=files
 export GIT_ALLOW_PROTOCOL="$PROTOCOLS" GIT_SSH_COMMAND="ssh -oBatchMode=yes"
 in_mirror() {
     git --git-dir="$mirror" -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.attributesFile=/dev/null \
-        -c gc.autoDetach=false -c maintenance.autoDetach=false -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 "$@"
+        -c gc.autoDetach=false -c maintenance.autoDetach=false -c gc.packRefs=false \
+        -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 "$@"
 }
 
 update() {
@@ -67,11 +70,18 @@ exec 9>>"$mirror.lock"
 if command -v flock >/dev/null; then
     flock 9 || blame 75 "the mirror cannot be locked"
 fi
-# Made anew each time: its configuration, which whatever ran here before could have changed. And a lock in it was left by
-# a fetch that was killed; it is ours now.
-rm -rf "$mirror/config" "$mirror/hooks" "$mirror/info"
+# Whatever ran here before could have written to the cache. Of a mirror only objects and branches are kept, no link and no
+# lock (of a fetch that was killed; the mirror is ours now): so no configuration, hook, attribute, graft, replacement, nor
+# another folder that it names. The branches only tell the server what is here already (gc leaves them loose, to be kept);
+# the fetch sets them right.
+# The contents of the objects are believed, for git takes minutes to compare all of Python's with their names. So builders
+# that share a cache trust each other.
+[ -d "$mirror" ] && [ ! -L "$mirror" ] || { rm -f "$mirror" && mkdir "$mirror"; } || blame 75 "the mirror cannot be made"
+(cd "$mirror" && find . \( -type l -o -name '*.lock' -o \
+    ! -path . ! -path ./objects ! -path './objects/[0-9a-f][0-9a-f]' ! -path './objects/[0-9a-f][0-9a-f]/*' \
+    ! -path ./objects/pack ! -path './objects/pack/*' ! -path ./refs ! -path ./refs/heads ! -path './refs/heads/*' \
+    \) -prune -exec rm -rf {} +) || blame 75 "$mirror cannot be cleaned; remove it"
 git init --quiet --bare --template= --object-format="$format" "$mirror" || blame 75 "the mirror cannot be made"
-find "$mirror" -type f -name '*.lock' -exec rm -f {} +
 
 # Turns each branch into its refspec. Only these are ever fetched.
 set --

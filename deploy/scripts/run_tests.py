@@ -12,6 +12,7 @@ Exit status: 0 passed, 1 failed or not to be run, 75 the machine's or the networ
 """
 
 import configparser
+import errno
 import gzip
 import hashlib
 import html.parser
@@ -33,7 +34,11 @@ MAX_PAGE = 32 << 20
 MAX_ARCHIVE = 128 << 20
 MAX_UNPACKED = 512 << 20
 MAX_MEMBERS = 50_000
+MAX_DEPTH = 100
 NETWORK_SECONDS = 60
+
+# An OSError with any other number may be the doing of what is tested.
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
 
 VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?", re.ASCII)
 
@@ -62,6 +67,7 @@ def main():
     # pip would take a wheel of the project that it built with an older revision's Python.
     environment["PIP_NO_CACHE_DIR"] = "1"
     places = {"{python}": python, "{reports}": os.environ["PYBOTS_REPORTS"]}
+    project_ran = False
     for line in filter(None, map(str.strip, project.get("run", "").splitlines())):
         words = shlex.split(line)
         for place, path in places.items():
@@ -70,7 +76,12 @@ def main():
         try:
             status = subprocess.run(words, cwd=tree, env=environment).returncode
         except OSError as error:
-            raise Errored(f"{words[0]} cannot be run ({error.strerror}): mend the line in projects.ini")
+            why = f"{words[0]} cannot be run ({error.strerror})"
+            # The project may lack its own program, or have removed what the next line needs.
+            if project_ran or ("/" in words[0] and not os.path.isabs(words[0])):
+                raise Refused(why)
+            raise Errored(f"{why}: mend the line in projects.ini")
+        project_ran = True
         # 1 whatever the project's programs exit with: they may not say "errored" (75) or "skipped" (77) of themselves.
         if status != 0:
             raise Refused(f"exit status {status}")
@@ -82,18 +93,38 @@ def say(*words):
 
 def introduce(python, build):
     """Lets the interpreter say who it is, first thing, so that the log proves what was tested."""
+    for name in ("PYTHONHOME", "PYTHONEXECUTABLE"):
+        if name in os.environ:
+            raise Errored(f"{name} is set, which misleads the new Python: nothing was tested; see slave.toml")
     if not os.path.realpath(python).startswith(build + os.sep):
-        raise Errored(f"{python} is not made by {build}: nothing was tested; map the steps before this one")
+        why = f"{python} is not made by {build}: nothing was tested"
+        # Where prepare_packages.sh came to its end, the new Python itself made it so.
+        if os.path.exists(os.path.join(os.path.dirname(python), "..", "made-for")):
+            raise Refused(why)
+        raise Errored(f"{why}; map the steps before this one")
     ask = "import os, sys; print(sys.executable, os.path.realpath(sys.executable), sys.version, sep='\\n')"
-    asked = subprocess.run([python, "-c", ask], stdout=subprocess.PIPE, encoding="utf-8", errors="replace")
-    if asked.returncode != 0:
-        raise Refused(f"the new Python does not start (exit status {asked.returncode})")
-    executable, real, version = asked.stdout.split("\n", 2)
+    status, said = answer_of([python, "-c", ask])
+    said = said.split("\n", 2)
+    if status != 0 or len(said) != 3:
+        raise Refused(f"the new Python does not start (exit status {status})")
+    executable, real, version = said
     say("testing with", executable)
     say("which is", real)
     say("version", " ".join(version.split()))
     if executable != python or not real.startswith(build + os.sep):
-        raise Errored("that is not the Python in the workspace: nothing was tested; is PYTHONHOME or the like set?")
+        raise Refused("the new Python takes itself for another than the one in the workspace: nothing was tested")
+
+
+def answer_of(words, **variables):
+    """The exit status of the new Python, and what it printed. That it does not even start is its own fault."""
+    environment = dict(os.environ, **variables)
+    try:
+        asked = subprocess.run(words, env=environment, stdout=subprocess.PIPE, encoding="utf-8", errors="replace")
+    except OSError as error:
+        if error.errno in OF_THE_MACHINE:
+            raise
+        raise Refused(f"the new Python does not start ({error.strerror})")
+    return asked.returncode, asked.stdout
 
 
 def settings(name):
@@ -127,10 +158,8 @@ def released(project, version, python, workspace):
         raise Errored("projects.ini names no package: nothing was tested")
     package = normal(project["package"])
     page_url = f"{(project.get('index') or index_of_pip(python)).rstrip('/')}/{package}/"
-    links = Links()
-    links.feed(fetch(page_url, MAX_PAGE).decode("utf-8", "replace"))
-    for link in links.found:
-        url, fragment = urllib.parse.urldefrag(urllib.parse.urljoin(page_url, link))
+    for link in links_of(fetch(page_url, MAX_PAGE).decode("utf-8", "replace"), page_url):
+        url, fragment = urllib.parse.urldefrag(link)
         name = urllib.parse.unquote(url).rsplit("/", 1)[-1]
         stem, dash, found = name[: -len(".tar.gz")].rpartition("-")
         if name.endswith(".tar.gz") and dash and normal(stem) == package and found == version:
@@ -161,23 +190,35 @@ class Links(html.parser.HTMLParser):
         self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
+def links_of(page, page_url):
+    """Yields the whole address of each link that has one."""
+    links = Links()
+    try:
+        links.feed(page)
+    except (ValueError, AssertionError) as error:
+        raise Errored(f"{page_url} cannot be read ({error}): nothing was tested")
+    for link in links.found:
+        try:
+            yield urllib.parse.urljoin(page_url, link)
+        except ValueError:
+            say("left out, not an address:", repr(link))
+
+
 def index_of_pip(python):
     """The index that pip would ask. Its own configuration says so; `pip download --help` prints what came of that."""
-    asked = subprocess.run(
-        [python, "-m", "pip", "download", "--help"],
-        env=dict(os.environ, COLUMNS="1000"),
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    )
-    found = re.search(r"--index-url <url>[^\n]*\(default (https?://\S+)\)", asked.stdout)
-    if not found:
-        raise Errored("pip does not say which index it uses: nothing was tested; set `index` in projects.ini")
+    status, said = answer_of([python, "-m", "pip", "download", "--help"], COLUMNS="1000")
+    found = re.search(r"--index-url <url>[^\n]*\(default (\S+)\)", said)
+    # Whatever index is configured, a pip that works says so: the new Python broke it.
+    if status != 0 or not found:
+        raise Refused(f"the new Python's pip does not say which index it uses (exit status {status})")
     return found[1]
 
 
 def fetch(url, most):
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise Errored(f"the index's address cannot be read ({error}): nothing was fetched")
     if "@" in parts.netloc:
         raise Errored("the index's address holds a login, which would stand in the log: nothing was fetched")
     if parts.scheme not in ("https", "http"):
@@ -226,9 +267,9 @@ def unpack(archive, tree):
     """Writes regular files and folders only, and only below `tree`. Anything that is not plainly fine is refused."""
     os.mkdir(tree)
     # Decompressed first, up to the limit: no header of the tar file can then ask for more than that.
-    with tempfile.TemporaryFile(dir=os.path.dirname(tree)) as plain:
+    with open(archive, "rb") as kept, tempfile.TemporaryFile(dir=os.path.dirname(tree)) as plain:
         try:
-            with gzip.open(archive) as packed:
+            with gzip.open(kept) as packed:
                 copy(packed, plain, MAX_UNPACKED)
             plain.seek(0)
             with tarfile.open(fileobj=plain, mode="r:") as tar:
@@ -237,12 +278,14 @@ def unpack(archive, tree):
                     if number == MAX_MEMBERS:
                         raise Refused(f"the archive has more than {MAX_MEMBERS} members")
                     left -= write(tar, member, tree, left)
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
             raise Refused(f"the archive cannot be read ({error})")
-        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise Refused(f"the archive cannot be read ({error})")
+        except OSError as error:
+            if error.errno in OF_THE_MACHINE:
+                raise
+            raise Refused(f"the archive cannot be unpacked ({error})")
     tops = os.listdir(tree)
-    if len(tops) != 1:
+    if len(tops) != 1 or not os.path.isdir(os.path.join(tree, tops[0])):
         raise Refused("the archive does not hold one folder with everything in it")
     return os.path.join(tree, tops[0])
 
@@ -252,6 +295,8 @@ def write(tar, member, tree, left):
     parts = member.name.rstrip("/").split("/")
     if any(part in ("", ".", "..") for part in parts):
         raise Refused(f"the archive has a member named {member.name!r}")
+    if len(parts) > MAX_DEPTH:
+        raise Refused(f"the archive has a member more than {MAX_DEPTH} folders deep")
     path = os.path.join(tree, *parts)
     if member.isdir():
         os.makedirs(path, exist_ok=True)

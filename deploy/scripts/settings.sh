@@ -4,6 +4,7 @@
 
 # Each repository that a command may name: where this machine fetches it from, and the branches, with spaces between,
 # whose commits it is willing to run. A command only names a repository and a revision; these lines answer both.
+# What was fetched is kept in the cache, and believed from then on: builders that share a cache trust each other.
 URL_PYTHON=https://github.com/python/cpython
 BRANCHES_PYTHON=main
 #URL_MARKUPSAFE=https://github.com/pallets/markupsafe

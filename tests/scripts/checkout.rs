@@ -254,6 +254,107 @@ fn a71_neither_hooks_nor_filters_nor_submodules_of_a_tree_or_a_mirror_run() {
     assert!(!pwned.exists());
 }
 
+/// The revision of a fork, with a file `Lib/evil.py`, that is in the mirror and on none of the branches.
+fn fork_in_mirror(machine: &mut Machine) -> String {
+    let trunk = machine.path("trunk");
+    let good = git(&trunk, &["rev-parse", "HEAD"]);
+    machine.run("update_python.sh").ended(0);
+    git(&trunk, &["checkout", "--quiet", "-b", "fork"]);
+    machine.write("trunk/Lib/evil.py", "");
+    let fork = machine.check_in_trunk();
+    let mirror = machine.text("cache/python.git");
+    git(
+        &trunk,
+        &["push", "--quiet", &mirror, "fork:refs/heads/fork"],
+    );
+    machine.variable("PYBOTS_REV_PYTHON", &good);
+    fs::remove_dir_all(machine.path("workspace/python")).unwrap();
+    fork
+}
+
+#[test]
+fn a71_no_replacement_or_graft_in_a_mirror_puts_another_tree_under_a_revisions_name() {
+    let mut machine = Machine::new();
+    let good = git(&machine.path("trunk"), &["rev-parse", "HEAD"]);
+    let fork = fork_in_mirror(&mut machine);
+    let mirror = machine.path("cache/python.git");
+    git(&mirror, &["replace", &good, &fork]);
+    machine.run("update_python.sh").ended(0);
+    assert!(machine.path(SOURCE).join("configure").exists());
+    assert!(!machine.path(SOURCE).join("Lib/evil.py").exists());
+    // By a graft the fork's commit would be an ancestor of the branch.
+    machine.write("cache/python.git/info/grafts", &format!("{good} {fork}\n"));
+    machine.write("cache/python.git/shallow", &format!("{fork}\n"));
+    machine.variable("PYBOTS_REV_PYTHON", &fork);
+    machine.run("update_python.sh").ended(1);
+}
+
+#[test]
+fn a71_of_a_mirror_only_objects_and_branches_are_kept() {
+    let mut machine = Machine::new();
+    let good = git(&machine.path("trunk"), &["rev-parse", "HEAD"]);
+    let fork = fork_in_mirror(&mut machine);
+    let pwned = machine.path("pwned");
+    let mirror = machine.path("cache/python.git");
+    git(&mirror, &["gc", "--quiet"]);
+    // Another folder, that gives the configuration, the attributes and the refs.
+    let common = machine.path("common.git");
+    git(
+        &machine.path("trunk"),
+        &[
+            "clone",
+            "--quiet",
+            "--bare",
+            ".",
+            &machine.text("common.git"),
+        ],
+    );
+    let smudge = format!("touch {}; cat", pwned.display());
+    git(&common, &["config", "filter.evil.smudge", &smudge]);
+    machine.write("common.git/info/attributes", "*.py filter=evil\n");
+    let common = format!("{}\n", common.display());
+    let replaced = format!("{fork} refs/replace/{good}\n");
+    let left = [
+        ("commondir", common.as_str()),
+        ("config.worktree", "[core]\n\tbare = false\n"),
+        ("worktrees/x/gitdir", "x\n"),
+        ("objects/info/alternates", "/nowhere\n"),
+        ("packed-refs", &replaced),
+        ("refs/replace/x", "x\n"),
+        ("HEAD.lock", ""),
+    ];
+    for (name, content) in left {
+        machine.write(&format!("cache/python.git/{name}"), content);
+    }
+    std::os::unix::fs::symlink(&common, mirror.join("objects/ff-link")).unwrap();
+    machine.run("update_python.sh").ended(0);
+    assert!(!pwned.exists());
+    for (name, _) in left {
+        assert!(!mirror.join(name).exists(), "{name}");
+    }
+    assert!(fs::symlink_metadata(mirror.join("objects/ff-link")).is_err());
+    assert!(!machine.path(SOURCE).join("Lib/evil.py").exists());
+    // What was fetched once is still there.
+    git(&mirror, &["cat-file", "-e", &fork]);
+}
+
+#[test]
+fn nothing_is_cleaned_behind_a_link_in_a_mirrors_place() {
+    let machine = Machine::new();
+    machine.write("precious/file", "");
+    std::os::unix::fs::symlink(machine.path("precious"), machine.path("cache/python.git")).unwrap();
+    machine.run("update_python.sh").ended(0);
+    assert!(machine.path("precious/file").exists());
+    fs::remove_dir_all(machine.path("cache/python.git")).unwrap();
+    // A file there could name another folder.
+    machine.write(
+        "cache/python.git",
+        &format!("gitdir: {}\n", machine.text("trunk/.git")),
+    );
+    machine.run("update_python.sh").ended(0);
+    assert!(machine.path("cache/python.git").is_dir());
+}
+
 #[test]
 fn nothing_is_cleaned_behind_a_link_that_a_test_left_in_the_workspace() {
     let machine = Machine::new();

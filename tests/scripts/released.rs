@@ -272,6 +272,74 @@ fn what_cannot_be_unpacked_is_refused() {
         machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
         machine.run("run_tests.py").ended(1);
     }
-    let machine = with_archive(r#"["a/test.py", "0", ""], ["b/test.py", "0", ""]"#);
-    machine.run("run_tests.py").ended(1);
+    let deep = format!(r#"["foo-1.4/{}x", "0", ""]"#, "a/".repeat(3000));
+    let long = format!(r#"["foo-1.4/{}", "0", ""]"#, "x".repeat(300));
+    let headers = vec![r#"["foo-1.4/x", "x", ""]"#; 3000].join(", ");
+    let cases = [
+        r#"["a/test.py", "0", ""], ["b/test.py", "0", ""]"#,
+        r#"["test.py", "0", ""]"#,
+        &format!("{FINE}, {deep}"),
+        &format!("{FINE}, {long}"),
+        &format!("{FINE}, {headers}"),
+        &format!(r#"{FINE}, ["foo-1.4/test.py/x", "0", ""]"#),
+    ];
+    for members in cases {
+        let content = archive(&machine, members);
+        machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
+        let said = machine.run("run_tests.py").ended(1);
+        assert!(said.contains("run_tests: the archive"), "{said}");
+        assert!(!said.contains("Traceback"), "{said}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_the_archives_fault() {
+    let machine = with_archive(FINE);
+    let script = fs::read_to_string(machine.path("scripts/run_tests.py")).unwrap();
+    let full = script.replace(
+        "        target.write(block)\n",
+        "        raise OSError(errno.ENOSPC, 'full')\n",
+    );
+    assert_ne!(full, script);
+    machine.write("scripts/run_tests.py", &full);
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("full"), "{said}");
+}
+
+#[test]
+fn a_bad_link_of_the_index_is_left_out_and_a_page_that_cannot_be_read_is_not_the_changes_fault() {
+    let machine = machine("1.4");
+    let content = archive(&machine, FINE);
+    machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
+    machine.run("run_tests.py").ended(0);
+    let page = format!("<a href=\"http://[bad\">bad</a>\n{}", link(&machine));
+    machine.index(&serve_page(page, Vec::new()));
+    let said = machine.run("run_tests.py").ended(0);
+    assert!(
+        said.contains("left out, not an address: 'http://[bad'"),
+        "{said}"
+    );
+    machine.index(&serve_page("<![bad[x]]>".to_owned(), Vec::new()));
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("cannot be read"), "{said}");
+    machine.index("http://[bad");
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("address cannot be read"), "{said}");
+}
+
+#[test]
+fn a_pip_that_the_new_python_broke_fails() {
+    let machine = machine("1.4");
+    machine.write(
+        "scripts/projects.ini",
+        "[foo]\npackage = foo\nrun = {python} test.py\n",
+    );
+    for broken in ["raise SystemExit(75)\n", "print('no index')\n"] {
+        machine.write("workspace/python/source/Lib/pip.py", broken);
+        let said = machine.run("run_tests.py").ended(1);
+        assert!(
+            said.contains("pip does not say which index it uses"),
+            "{said}"
+        );
+    }
 }

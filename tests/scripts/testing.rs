@@ -1,6 +1,7 @@
 //! The project's own tests, run with the new binary.
 
 use std::fs;
+use std::path::Path;
 
 use crate::machine::{Machine, python3};
 
@@ -50,11 +51,63 @@ fn another_interpreter_than_the_one_in_the_workspace_tests_nothing() {
         "workspace/python/build/python",
         &format!("#!/bin/sh\nexec {} \"$@\"\n", python3()),
     );
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("run_tests.py").ended(1);
     assert!(
-        said.contains("that is not the Python in the workspace: nothing was tested"),
+        said.contains("takes itself for another than the one in the workspace: nothing was tested"),
         "{said}"
     );
+}
+
+#[test]
+fn a_variable_that_misleads_any_python_is_not_the_changes_fault() {
+    let mut machine = Machine::built();
+    let home = Path::new(&python3()).ancestors().nth(2).unwrap().to_owned();
+    machine.variable("PYTHONHOME", &home.to_string_lossy());
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("PYTHONHOME is set"), "{said}");
+}
+
+#[test]
+fn an_environment_that_the_new_python_made_wrong_fails() {
+    let machine = Machine::built();
+    machine.write("workspace/venv/made-for", "");
+    let python = machine.path("workspace/venv/bin/python");
+    fs::remove_file(&python).unwrap();
+    std::os::unix::fs::symlink(python3(), &python).unwrap();
+    let said = machine.run("run_tests.py").ended(1);
+    assert!(said.contains("is not made by"), "{said}");
+}
+
+#[test]
+fn a_project_that_takes_away_what_the_next_line_needs_fails() {
+    let takes = [
+        "os.remove(os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python'))",
+        "shutil.rmtree(os.getcwd())",
+    ];
+    let machine = Machine::built();
+    for taken in takes {
+        let lines = format!(
+            "[foo]\nrepository = foo\nrun =\n    {{python}} -c \"import os, shutil; {taken}\"\n    {{python}} test.py\n"
+        );
+        machine.write("scripts/projects.ini", &lines);
+        let python = machine.path("workspace/venv/bin/python");
+        let link = fs::read_link(&python).unwrap();
+        let said = machine.run("run_tests.py").ended(1);
+        assert!(said.contains("cannot be run"), "{taken}: {said}");
+        let _ = fs::remove_file(&python);
+        std::os::unix::fs::symlink(link, &python).unwrap();
+    }
+}
+
+#[test]
+fn a_first_line_that_cannot_be_run_fails_if_the_project_brings_the_program_along() {
+    let machine = Machine::built();
+    for (program, status) in [("./test", 1), ("no-such-program", 75)] {
+        let lines = format!("[foo]\nrepository = foo\nrun = {program}\n");
+        machine.write("scripts/projects.ini", &lines);
+        let said = machine.run("run_tests.py").ended(status);
+        assert!(said.contains("cannot be run"), "{said}");
+    }
 }
 
 #[test]
@@ -65,9 +118,17 @@ fn tests_cannot_say_errored_or_skipped_of_themselves_and_a_python_that_does_not_
         machine.check_in_foo();
         machine.run("run_tests.py").ended(1);
     }
-    machine.write("workspace/python/build/python", "#!/bin/sh\nexit 75\n");
-    let said = machine.run("run_tests.py").ended(1);
-    assert!(said.contains("does not start"), "{said}");
+    let broken = [
+        "#!/bin/sh\nexit 75\n",
+        "#!/bin/sh\necho nothing else\n",
+        "#!/no/such/program\n",
+    ];
+    for broken in broken {
+        machine.write("workspace/python/build/python", broken);
+        let said = machine.run("run_tests.py").ended(1);
+        assert!(said.contains("the new Python does not start"), "{said}");
+        assert!(!said.contains("Traceback"), "{said}");
+    }
 }
 
 #[test]
