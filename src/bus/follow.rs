@@ -4,6 +4,7 @@
 //! messages only tell *that* there is something; a lost one costs a short delay, never a message.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -11,7 +12,7 @@ use async_nats::jetstream::message::StreamMessage;
 use futures_util::StreamExt as _;
 use futures_util::stream::{SelectAll, select_all};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use super::connection::{Bus, BusError};
 use super::read::{Delivery, LAST};
@@ -42,7 +43,7 @@ pub struct Follower {
     behind: bool,
     caught_up: bool,
     /// Kept from call to call: who waits for something else, too, may often drop a call before it is over.
-    idle_until: Option<Instant>,
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 impl Bus {
@@ -104,7 +105,7 @@ impl Bus {
             last: from.saturating_sub(1),
             behind: true,
             caught_up: false,
-            idle_until: None,
+            idle: None,
         })
     }
 }
@@ -126,7 +127,7 @@ impl Follower {
                 {
                     Ok(batch) if batch.is_empty() => {
                         self.behind = false;
-                        self.idle_until = None;
+                        self.idle = None;
                         if !self.caught_up {
                             self.caught_up = true;
                             return Next::CaughtUp;
@@ -140,14 +141,16 @@ impl Follower {
                 }
                 continue;
             }
-            let idle_until = *self.idle_until.get_or_insert_with(|| Instant::now() + IDLE);
+            let idle = self
+                .idle
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(IDLE)));
             tokio::select! {
                 message = self.live.next() => match message.and_then(|message| StreamMessage::try_from(message).ok()) {
                     Some(message) => self.take_live(&message),
                     None => self.behind = true,
                 },
                 _ = self.connections.changed() => self.behind = true,
-                () = tokio::time::sleep_until(idle_until) => self.behind = true,
+                () = idle.as_mut() => self.behind = true,
             }
         }
     }
@@ -171,7 +174,7 @@ impl Follower {
             let before = message.headers.get(async_nats::header::NATS_LAST_SEQUENCE);
             before.is_some_and(|before| before.as_str() == self.last.to_string()) && self.last > 0
         };
-        self.idle_until = None;
+        self.idle = None;
         if follows {
             self.waiting.push_back(Delivery::new(message.clone()));
         } else {

@@ -24,7 +24,7 @@ impl fmt::Display for BuildId {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BuildIdError {
     /// No `/` or no number after it.
-    #[error("a build is named <builder>/<number>, such as foo-debian/42")]
+    #[error("a build is named <builder>/<number>, such as foo-linux/42")]
     Form,
     /// The builder's part is no builder's name.
     #[error(transparent)]
@@ -289,8 +289,8 @@ mod tests {
 
     #[test]
     fn build_id_reads_what_it_writes() {
-        let id: BuildId = "foo-debian/42".parse().unwrap();
-        assert_eq!(id.to_string(), "foo-debian/42");
+        let id: BuildId = "foo-linux/42".parse().unwrap();
+        assert_eq!(id.to_string(), "foo-linux/42");
         for bad in ["foo", "foo/", "foo/x", "/1", "Foo/1", "foo/1/2", "foo/-1"] {
             assert!(bad.parse::<BuildId>().is_err(), "{bad:?}");
         }
