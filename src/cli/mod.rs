@@ -9,7 +9,6 @@ mod files;
 mod keys;
 mod logging;
 mod master;
-mod serve;
 mod slave;
 mod status;
 mod supervise;

@@ -1,10 +1,12 @@
 //! `pybots status`: how things stand.
 
+mod serve;
+
 use std::time::Duration;
 
+use super::clock;
 use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
-use super::{clock, serve};
 use crate::bus::Patience;
 use crate::model::Timestamp;
 use crate::status::text::Style;

@@ -1,7 +1,7 @@
 //! Looks, never asks: what the streams say, folded and shown.
 //!
 //! Nothing here trusts the bus: what does not verify is shown as that, and is never a result. Nothing here reads a clock:
-//! whoever asks says what time it is.
+//! whoever asks says what time it is, and the feed and the page are handed one.
 //!
 //! | what | where |
 //! |---|---|

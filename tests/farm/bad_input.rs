@@ -137,7 +137,7 @@ async fn each_mistake_in_a_masters_files_is_named_and_nothing_is_started() {
         "not an application",
     ];
     fails_with(&approve, 2, "an application is one line of five words");
-    let farm_file = crate::forgeries::farm_file(&farm);
+    let farm_file = crate::viewers::farm_file(&farm);
     fails_with(
         &["master", "run", "--config", &config],
         6,

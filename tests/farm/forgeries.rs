@@ -6,6 +6,7 @@ use pybots::trust::{SecretKey, seal};
 use crate::harness::Farm;
 use crate::process::now;
 use crate::process::succeed;
+use crate::viewers::farm_file;
 
 fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
     Report {
@@ -87,14 +88,4 @@ async fn a96_a_genuine_report_for_a_command_that_was_never_issued_is_no_result()
         None
     );
     assert_eq!(board.strays().count(), 1);
-}
-
-/// The public file that a viewer needs, as a master writes it.
-pub(crate) fn farm_file(farm: &Farm) -> String {
-    let text = format!(
-        "farm = \"{}\"\nbus = \"nats://127.0.0.1:{}\"\n[viewer]\nuser = \"viewer\"\npassword = \"public\"\n",
-        farm.id, farm.port
-    );
-    std::fs::write(farm.path("farm.toml"), text).unwrap();
-    farm.text("farm.toml")
 }

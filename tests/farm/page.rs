@@ -8,9 +8,9 @@ use pybots::model::Verdict;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::forgeries::farm_file;
 use crate::harness::Farm;
 use crate::process::{PYBOTS, Process, eventually, eventually_or, now, pybots};
+use crate::viewers::farm_file;
 
 /// A status page of a farm.
 pub(crate) struct Page {
@@ -234,7 +234,11 @@ async fn who_has_the_page_already_is_not_sent_it_again() {
         .next()
         .unwrap();
     let again = page
-        .ask("GET", "/style.css", &format!("If-None-Match: {tag}\r\n"))
+        .ask(
+            "GET",
+            "/style.css",
+            &format!("If-None-Match: \"x\", W/{tag}\r\n"),
+        )
         .await;
     assert_eq!((again.status, again.body.as_str()), (304, ""));
 }

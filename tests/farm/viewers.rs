@@ -4,7 +4,6 @@ use std::fs;
 
 use pybots::model::Verdict;
 
-use crate::forgeries::farm_file;
 use crate::harness::Farm;
 use crate::process::{eventually, now, pybots, succeed};
 
@@ -222,4 +221,14 @@ async fn a_bundle_is_verified_without_the_farm_by_its_id_alone_and_a_build_live(
         Some(8),
         "without an id there is nothing to hold it against"
     );
+}
+
+/// Writes the public file that a viewer needs, as a master writes it, and returns its path.
+pub(crate) fn farm_file(farm: &Farm) -> String {
+    let text = format!(
+        "farm = \"{}\"\nbus = \"nats://127.0.0.1:{}\"\n[viewer]\nuser = \"viewer\"\npassword = \"public\"\n",
+        farm.id, farm.port
+    );
+    fs::write(farm.path("farm.toml"), text).unwrap();
+    farm.text("farm.toml")
 }

@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::exit::{Exit, Failure, say};
-use super::farm_file::Which;
-use super::{clock, files, status};
+use super::view_failure;
 use crate::bus::Patience;
+use crate::cli::exit::{Exit, Failure, say};
+use crate::cli::farm_file::Which;
+use crate::cli::{clock, files, stop_signal};
 use crate::status::{Feed, FeedError, Store, StoreError, web};
 use crate::trust::words;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(in crate::cli) which: Which,
     /// Where to listen. The pages are for everybody and change nothing; to the world, serve them behind a web server that
     /// speaks TLS.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
@@ -58,7 +59,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .await
         .map_err(|error| match error {
             FeedError::Store(error) => store_failure(error),
-            FeedError::View(error) => status::view_failure(error),
+            FeedError::View(error) => view_failure(error),
         })?;
     let live = feed.live();
     say!("farm {}  {}", live.farm().name, file.farm);
@@ -67,7 +68,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     tokio::select! {
         ended = web::serve(listener, live, clock::now) => match ended? {},
         ended = feed.run() => match ended.map_err(store_failure)? {},
-        () = super::stop_signal() => Ok(Exit::Ok),
+        () = stop_signal() => Ok(Exit::Ok),
     }
 }
 
