@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::time::timeout;
 
 use super::build::BuildStatus;
-use super::live::Live;
+use super::live::{BusState, Live};
 use super::log_index::LogIndex;
 use super::log_window::{
     Chosen, LineWriter, LogLine, LogView, LogWindow, Place, Plan, Run, WINDOW_BYTES, window,
@@ -54,26 +54,41 @@ impl Logs {
         }
     }
 
-    /// Reads the log of each large build when it has ended, so that nobody has to wait for that later. For ever.
+    /// Reads the large logs of the newest builds, and then that of each build that ends, so that nobody has to wait for
+    /// that later. For ever.
     pub async fn keep_ready(self: Arc<Self>) {
         let mut ended = self.live.ended();
+        let mut changes = self.live.changes();
+        while self.live.board(|_, bus| bus != BusState::Following) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+        let mut large: Vec<BuildStatus> = self.live.board(|board, _| {
+            let large = board.builds().filter(|build| is_large(build));
+            large.cloned().collect()
+        });
+        large.sort_by_key(|build| build.order.issued);
+        for build in large.iter().rev().take(INDEXES / 2) {
+            self.make_ready(build).await;
+        }
         loop {
             let build = match ended.recv().await {
                 Ok(build) => self.live.board(|board, _| board.build(&build).cloned()),
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             };
-            let large = |build: &BuildStatus| {
-                let outcomes = build.steps.iter().filter_map(|step| step.outcome.as_ref());
-                outcomes.map(|outcome| outcome.log_bytes).max() >= Some(LARGE)
-            };
-            if let Some(build) = build.filter(large) {
-                let index = self.index(&build);
-                let mut index = index.lock().await;
-                if let Err(error) = self.catch_up(&build, &mut index).await {
-                    tracing::debug!(%error, build = %build.id(), "log not read ahead");
-                }
+            if let Some(build) = build.filter(is_large) {
+                self.make_ready(&build).await;
             }
+        }
+    }
+
+    async fn make_ready(self: &Arc<Self>, build: &BuildStatus) {
+        let index = self.index(build);
+        let mut index = index.lock().await;
+        if let Err(error) = self.catch_up(build, &mut index).await {
+            tracing::debug!(%error, build = %build.id(), "log not read ahead");
         }
     }
 
@@ -314,6 +329,11 @@ impl Logs {
 /// What is said of output that is left out of a live log.
 pub(super) fn passed_over(bytes: u64) -> String {
     format!("{bytes} bytes were printed faster than they can be shown here; the whole log has them")
+}
+
+fn is_large(build: &BuildStatus) -> bool {
+    let outcomes = build.steps.iter().filter_map(|step| step.outcome.as_ref());
+    outcomes.map(|outcome| outcome.log_bytes).max() >= Some(LARGE)
 }
 
 /// Says at the window's end what never came, and what the slave did not keep.
