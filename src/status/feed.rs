@@ -56,6 +56,14 @@ impl Source {
         }
     }
 
+    /// Whether the store keeps it. Of the others only the newest counts, and their streams forget the rest.
+    fn is_kept(self) -> bool {
+        match self {
+            Self::Rosters | Self::Results | Self::Commands | Self::Changes => true,
+            Self::Presences | Self::Heads => false,
+        }
+    }
+
     /// Verifies a message, and says what the board is to be told.
     fn event(self, reader: &Reader, delivery: &Delivery) -> Option<Event> {
         let sequence = delivery.sequence;
@@ -218,7 +226,7 @@ impl Feed {
             });
         }
         let mut state = BusState::CatchingUp;
-        let mut behind = SOURCES.len();
+        let mut behind = SOURCES.iter().filter(|source| source.is_kept()).count();
         let mut pulse = tokio::time::interval(PULSE);
         loop {
             tokio::select! {
@@ -227,13 +235,15 @@ impl Feed {
                 _ = pulse.tick() => self.look_at_the_bus(state),
                 Some((source, next)) = coming.recv() => match next {
                     Next::Message(delivery) => self.take(source, delivery).await?,
-                    Next::CaughtUp => {
+                    // The others may be gone with a server that was started anew; the rest is no less true.
+                    Next::CaughtUp if source.is_kept() => {
                         behind -= 1;
                         if behind == 0 {
                             state = BusState::Following;
                             self.look_at_the_bus(state);
                         }
                     }
+                    Next::CaughtUp => {}
                 },
             }
         }
@@ -272,8 +282,7 @@ impl Feed {
             return Ok(());
         }
         let stream = source.stream();
-        // Of these only the newest counts, and the streams themselves forget the others.
-        let kept = !matches!(source, Source::Presences | Source::Heads);
+        let kept = source.is_kept();
         if kept {
             delivery.sequence = self.store.place(stream, delivery.sequence)?;
         }
