@@ -187,22 +187,9 @@ impl StepLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, FarmId, PayloadId, ReportBody, Timestamp};
-    use crate::status::sample::{ended, log_digest};
+    use crate::model::{Digest, ReportBody};
+    use crate::status::sample::{chunk, ended, log_digest};
     use proptest::prelude::*;
-
-    fn chunk(step: u16, offset: u64, bytes: &[u8]) -> LogChunk {
-        LogChunk {
-            farm: FarmId([0; 32]),
-            slave: "maple".parse().unwrap(),
-            builder: "foo-maple".parse().unwrap(),
-            command: PayloadId([0; 32]),
-            step,
-            offset,
-            issued: Timestamp(0),
-            bytes: Bytes::copy_from_slice(bytes),
-        }
-    }
 
     fn outcome(log_bytes: u64, log_cut: u64, log: Digest) -> Outcome {
         let ReportBody::StepFinished { outcome, .. } = ended(0, 0) else {

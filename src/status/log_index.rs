@@ -164,21 +164,8 @@ pub(super) fn newlines(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FarmId, PayloadId, Timestamp};
+    use crate::status::sample::chunk;
     use proptest::prelude::*;
-
-    fn chunk(step: u16, offset: u64, bytes: &[u8]) -> LogChunk {
-        LogChunk {
-            farm: FarmId([0; 32]),
-            slave: "maple".parse().unwrap(),
-            builder: "foo-maple".parse().unwrap(),
-            command: PayloadId([0; 32]),
-            step,
-            offset,
-            issued: Timestamp(0),
-            bytes: bytes.to_vec().into(),
-        }
-    }
 
     fn index(chunks: &[(u16, u64, &[u8])]) -> LogIndex {
         let mut index = LogIndex::default();

@@ -9,9 +9,9 @@ use super::view::Farm;
 use crate::bus::Delivery;
 use crate::model::{
     Build, Cancel, Change, Command, Commit, Digest, FarmId, InstanceId, Isolation, Keyring,
-    Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision, RevocationReason,
-    RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveState, Source, Step, TestCounts, Text,
-    Timestamp, Verdict,
+    LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision,
+    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveState, Source, Step,
+    TestCounts, Text, Timestamp, Verdict,
 };
 use crate::trust::{
     Purpose, Reader, SecretKey, Verified, commitment, countersign, payload_id, seal, sha256, words,
@@ -387,5 +387,19 @@ pub(super) fn finished(verdict: Verdict) -> ReportBody {
         log: log_digest(b"logs"),
         isolation: Isolation::Plain,
         detail: None,
+    }
+}
+
+/// A chunk of a log, of whatever build.
+pub(super) fn chunk(step: u16, offset: u64, bytes: &[u8]) -> LogChunk {
+    LogChunk {
+        farm: FarmId([0; 32]),
+        slave: "maple".parse().unwrap(),
+        builder: "foo-maple".parse().unwrap(),
+        command: PayloadId([0; 32]),
+        step,
+        offset,
+        issued: Timestamp(0),
+        bytes: bytes.to_vec().into(),
     }
 }

@@ -1,8 +1,9 @@
 //! What a window shows.
 
 use super::*;
-use crate::model::{FarmId, LogChunk, PayloadId, Timestamp};
+use crate::model::LogChunk;
 use crate::status::log_index::LogIndex;
+use crate::status::sample::chunk;
 use proptest::prelude::*;
 
 /// What a stream holds of step 0.
@@ -15,16 +16,7 @@ impl Log {
     fn new(chunks: &[(u64, &[u8])]) -> Self {
         let chunks: Vec<LogChunk> = chunks
             .iter()
-            .map(|(offset, bytes)| LogChunk {
-                farm: FarmId([0; 32]),
-                slave: "maple".parse().unwrap(),
-                builder: "foo-maple".parse().unwrap(),
-                command: PayloadId([0; 32]),
-                step: 0,
-                offset: *offset,
-                issued: Timestamp(0),
-                bytes: bytes.to_vec().into(),
-            })
+            .map(|(offset, bytes)| chunk(0, *offset, bytes))
             .collect();
         let mut index = LogIndex::default();
         for (sequence, chunk) in (0..).zip(&chunks) {
