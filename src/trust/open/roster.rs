@@ -51,7 +51,8 @@ impl Reader {
     }
 
     /// Takes in a version of the roster. Every version adds its reporters, so that reports of a slave that has left
-    /// stay verifiable; the newest decides the rest.
+    /// stay verifiable; the newest decides the rest. Versions are compared only within one signing key; one by a key
+    /// that was introduced later is newer.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl Reader {
             .chain(&roster.body.lines)
             .map(|line| (line.report_key, line.bus_key))
             .unzip();
-        signing.extend(&self.keyring.master_keys);
+        signing.extend(&self.keyring().master_keys);
         signing.extend(self.signers.values().map(|signer| signer.window.key));
         let mut reporters = Vec::new();
         for line in &roster.body.lines {
@@ -98,12 +99,15 @@ impl Reader {
                 Reporter {
                     key,
                     line: line.clone(),
+                    introduced_by: roster.signer,
                 },
             ));
         }
+        let rank = |roster: &Verified<Roster>| (self.rank(&roster.signer), roster.body.version);
         let newer = self
-            .roster()
-            .is_none_or(|held| held.version < roster.body.version);
+            .roster
+            .as_ref()
+            .is_none_or(|held| rank(held) < rank(&roster));
         for (id, reporter) in reporters {
             if newer || !self.reporters.contains_key(&id) {
                 self.reporters.insert(id, reporter);
