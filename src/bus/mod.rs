@@ -7,6 +7,7 @@ mod connection;
 mod consumer;
 mod follow;
 mod inspect;
+mod keyrings;
 mod nkey;
 mod publish;
 mod read;
@@ -17,6 +18,7 @@ pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_pu
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};
 pub use inspect::{BusTrouble, StreamState, TimeSource};
+pub use keyrings::{KeyringCursor, Progress, Taken};
 pub use nkey::nkey;
 pub use publish::{Expected, Stored};
 pub use read::Delivery;

@@ -6,6 +6,7 @@
 mod build;
 mod change;
 mod command;
+mod coverage;
 mod digest;
 mod file;
 mod keyring;
@@ -19,6 +20,7 @@ mod time;
 pub use build::{BuildId, BuildIdError, BuildState, Verdict};
 pub use change::{Change, Commit};
 pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
+pub use coverage::{Coverage, KeyringsHeld};
 pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
 pub use file::FileFault;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
