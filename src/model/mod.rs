@@ -28,7 +28,9 @@ pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
     SlaveName,
 };
-pub use report::{Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts};
+pub use report::{
+    ClockOffset, Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts,
+};
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};

@@ -158,8 +158,8 @@ struct Signer {
 struct Reporter {
     key: SoundKey,
     line: RosterLine,
-    /// The key that signed the roster with that line.
-    introduced_by: KeyId,
+    /// The key that signed the roster with that line; none if the line is this party's own.
+    introduced_by: Option<KeyId>,
 }
 
 /// What one party has verified so far of a farm, and its means to verify more.

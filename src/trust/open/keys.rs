@@ -79,7 +79,7 @@ impl Reader {
         let signers = &self.signers;
         let counts = |signer: &KeyId| counts(signers, signer);
         self.reporters
-            .retain(|_, reporter| counts(&reporter.introduced_by));
+            .retain(|_, reporter| reporter.introduced_by.is_none_or(|signer| counts(&signer)));
         if self
             .roster
             .as_ref()
