@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{BuilderName, InstanceId, PayloadId, Presence, Report, Timestamp};
 
 /// What is wrong with a chain, counted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct ChainFaults {
     /// Reports that must exist and are not held.
     pub missing: u64,
@@ -29,6 +29,18 @@ impl ChainFaults {
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The faults of two parts of one chain together, the earlier part first.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            missing: self.missing.saturating_add(later.missing),
+            broken: self.broken.saturating_add(later.broken),
+            forked: self.forked.saturating_add(later.forked),
+            forked_from: self.forked_from.or(later.forked_from),
+            cloned: self.cloned || later.cloned,
+        }
     }
 }
 
