@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::approve::learn_rosters;
+use super::audit::{Alarm, Audit};
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
 use super::herald::{Herald, Watcher};
@@ -82,8 +83,7 @@ struct Leading {
     /// Newest sequence of COMMANDS, and the highest lease in it.
     last_command: u64,
     lease: u64,
-    /// What this master has ordered itself, once it leads.
-    ours: Option<BTreeSet<PayloadId>>,
+    audit: Audit,
     announcing: Option<AbortHandle>,
 }
 
@@ -150,7 +150,7 @@ impl Master {
             errands: JoinSet::new(),
             last_command: 0,
             lease: 0,
-            ours: None,
+            audit: Audit::default(),
             announcing: None,
         };
         leading.run(self.instance, self.digest, self.git).await
@@ -198,7 +198,7 @@ impl Leading {
             self.last_command,
         )
         .await?;
-        self.ours = Some(BTreeSet::new());
+        self.audit.lead();
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
 
         self.announce_head();
@@ -211,6 +211,7 @@ impl Leading {
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         loop {
+            self.settle_audit().await;
             let wake = self.act(&mut dispatcher).await?;
             let now = (self.herald.clock)();
             let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
@@ -260,9 +261,7 @@ impl Leading {
                         .send(&self.reader, &self.herald.key, &command)
                         .await?;
                     tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
-                    if let Some(ours) = &mut self.ours {
-                        ours.insert(id);
-                    }
+                    self.audit.order(id);
                     self.scheduler.apply(Fact::Ordered { id, build });
                 }
                 Effect::WakeAt(time) => wake = Some(time),
@@ -293,7 +292,7 @@ impl Leading {
         if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
             tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
         }
-        if self.ours.is_some() && self.reader.roster().map(|roster| roster.version) != before {
+        if self.audit.leads() && self.reader.roster().map(|roster| roster.version) != before {
             self.announce_head();
             self.name_the_unserved();
         }
@@ -345,10 +344,8 @@ impl Leading {
         {
             Ok(command) => {
                 let (id, signer) = (command.id(), command.signer());
-                if self.ours.as_ref().is_some_and(|ours| !ours.contains(&id)) {
-                    // A stolen signing key shows itself here.
-                    tracing::error!(command = %id.short(), %signer, "a command that this master did not order is on the bus");
-                }
+                let alarm = self.audit.command(id, signer, command.body());
+                alarm.iter().for_each(Alarm::tell);
                 if let Command::Build(build) = command.into_body() {
                     self.scheduler.apply(Fact::Ordered {
                         id,
@@ -368,6 +365,9 @@ impl Leading {
             .open::<Report>(&delivery.bytes, Purpose::History)
         {
             Ok(report) => {
+                let (id, signer) = (report.id(), report.signer());
+                let alarms = self.audit.report(id, signer, report.body());
+                alarms.iter().for_each(Alarm::tell);
                 let Report {
                     command,
                     slave,
@@ -385,6 +385,23 @@ impl Leading {
                 });
             }
             Err(error) => rejected(Stream::Results, delivery, &error),
+        }
+    }
+
+    /// Reads COMMANDS as far as it goes, if a report names a command that the follower has not brought yet.
+    async fn settle_audit(&mut self) {
+        if !self.audit.is_waiting() {
+            return;
+        }
+        let (herald, from) = (Arc::clone(&self.herald), self.last_command + 1);
+        match herald.bus.read_all(Stream::Commands, ">", from).await {
+            Ok(held) => {
+                for held in held {
+                    self.take_command(&held);
+                }
+                self.audit.settle().iter().for_each(Alarm::tell);
+            }
+            Err(error) => tracing::warn!(%error, "command stream not readable now"),
         }
     }
 
