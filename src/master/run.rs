@@ -1,5 +1,7 @@
 //! The master's loop: replay, take the lead, then facts in and effects out.
 
+mod intake;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::approve::learn_rosters;
+use super::audit::Audit;
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
 use super::herald::{Herald, Watcher};
@@ -16,10 +19,9 @@ use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
 use crate::bus::{Bus, BusError, Delivery, Next, Stream};
 use crate::model::{
-    Change, Clock, Command, Digest, Head, InstanceId, Lead, PayloadId, Position, Presence, Report,
-    RepositoryName, Roster, Timestamp,
+    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, Timestamp,
 };
-use crate::trust::{KeyringError, Learnt, OpenError, Purpose, Reader, SecretKey, Standing, seal};
+use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
 
 /// Why a master cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -89,19 +91,10 @@ struct Leading {
     /// Newest sequence of COMMANDS, and the highest lease in it.
     last_command: u64,
     lease: u64,
-    /// What this master has ordered itself, once it leads.
-    ours: Option<BTreeSet<PayloadId>>,
+    audit: Audit,
     announcing: Option<AbortHandle>,
-    keyring: KeyringNews,
-}
-
-/// What the stream of keyrings has brought since this master leads.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum KeyringNews {
-    None,
-    Newer,
-    /// Two claim one place: nobody should believe what is signed by any key of theirs.
-    Forked,
+    /// Whether the stream of keyrings has brought a newer one since this master leads.
+    newer_keyring: bool,
 }
 
 /// The streams that decide what is built.
@@ -191,9 +184,9 @@ impl Master {
             errands: JoinSet::new(),
             last_command: 0,
             lease: 0,
-            ours: None,
+            audit: Audit::default(),
             announcing: None,
-            keyring: KeyringNews::None,
+            newer_keyring: false,
         };
         let ended = leading
             .run(self.instance, self.digest, self.git.clone())
@@ -245,7 +238,7 @@ impl Leading {
             self.last_command,
         )
         .await?;
-        self.ours = Some(BTreeSet::new());
+        self.audit.lead();
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
 
         self.announce_head();
@@ -259,6 +252,7 @@ impl Leading {
         head.reset();
         loop {
             self.check_keys()?;
+            self.settle_audit().await;
             let wake = self.act(&mut dispatcher).await?;
             let now = (self.herald.clock)();
             let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
@@ -286,11 +280,8 @@ impl Leading {
     /// Whether this master may go on signing with its key.
     fn check_keys(&self) -> Result<(), RunError> {
         let now = (self.herald.clock)();
-        if self.keyring == KeyringNews::Newer {
-            return Err(RunError::NewKeyring);
-        }
-        if !self.reader.may_sign(&self.herald.key.public(), now) {
-            // Another one may be at hand; if not, that is said.
+        // If the key's time is up another one may be at hand; if not, that is said.
+        if self.newer_keyring || !self.reader.may_sign(&self.herald.key.public(), now) {
             return Err(RunError::NewKeyring);
         }
         Ok(())
@@ -325,9 +316,7 @@ impl Leading {
                         .send(&self.reader, &self.herald.key, &command)
                         .await?;
                     tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
-                    if let Some(ours) = &mut self.ours {
-                        ours.insert(id);
-                    }
+                    self.audit.order(id);
                     self.scheduler.apply(Fact::Ordered {
                         id,
                         build,
@@ -338,169 +327,6 @@ impl Leading {
             }
         }
         Ok(wake)
-    }
-
-    fn take_input(&mut self, input: Input) {
-        match input {
-            Input::Message(stream, delivery) => self.take(stream, &delivery),
-            Input::CaughtUp => {}
-        }
-    }
-
-    fn take(&mut self, stream: Stream, delivery: &Delivery) {
-        match stream {
-            Stream::Keyring => self.take_keyring(delivery),
-            Stream::Roster => self.take_roster(delivery),
-            Stream::Changes => self.take_change(delivery),
-            Stream::Commands => self.take_command(delivery),
-            Stream::Results => self.take_report(delivery),
-            Stream::Head | Stream::Logs | Stream::Presence => {}
-        }
-    }
-
-    fn take_keyring(&mut self, delivery: &Delivery) {
-        match self.reader.learn_keyring(&delivery.bytes) {
-            Ok(Learnt::Newer) => {
-                tracing::info!(keyring = %self.reader.keyring().position, "keyring accepted");
-                self.keyring = KeyringNews::Newer;
-            }
-            Ok(Learnt::Nothing) => {}
-            Ok(Learnt::Forked) => {
-                self.keyring = KeyringNews::Forked;
-                if let Some(fork) = self.reader.chain().fork() {
-                    let [held, other] = fork.ids.map(|id| id.short());
-                    tracing::error!(
-                        code = "E-FORK", keyring = %fork.position, held, other,
-                        "two keyrings at one position: somebody else holds a master key; nothing is ordered until a succession (pybots keys rotate --master)"
-                    );
-                }
-            }
-            Err(error) => {
-                let (stream, code) = (Stream::Keyring.name(), error.code());
-                tracing::warn!(stream, sequence = delivery.sequence, code, %error, "keyring rejected");
-            }
-        }
-    }
-
-    fn take_roster(&mut self, delivery: &Delivery) {
-        let before = self.reader.roster().map(|roster| roster.version);
-        if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
-            tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
-        }
-        if self.ours.is_some() && self.reader.roster().map(|roster| roster.version) != before {
-            self.announce_head();
-            self.name_the_unserved();
-        }
-    }
-
-    /// Says which builders nobody on the roster serves: nothing is ever built there.
-    fn name_the_unserved(&self) {
-        for (name, builder) in &self.config.builders {
-            let line = self
-                .reader
-                .roster()
-                .and_then(|roster| roster.line(&builder.slave));
-            if !line.is_some_and(|line| line.builders.contains(name)) {
-                tracing::warn!(builder = %name, slave = %builder.slave, "builder not served: approve its slave for it");
-            }
-        }
-    }
-
-    fn take_change(&mut self, delivery: &Delivery) {
-        match self
-            .reader
-            .open::<Change>(&delivery.bytes, Purpose::History)
-        {
-            // A thief's word on what is newest decides nothing.
-            Ok(change) if change.standing() == Standing::Unproven => {}
-            Ok(change) => {
-                let id = change.id();
-                let change = Box::new(change.into_body());
-                self.scheduler.apply(Fact::Changed {
-                    sequence: delivery.sequence,
-                    id,
-                    change,
-                });
-            }
-            Err(error) => rejected(Stream::Changes, delivery, &error),
-        }
-    }
-
-    fn take_command(&mut self, delivery: &Delivery) {
-        self.last_command = self.last_command.max(delivery.sequence);
-        if delivery.subject == self.herald.bus.subjects().lead() {
-            match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
-                Ok(lead) => self.lease = self.lease.max(lead.body().lease),
-                Err(error) => rejected(Stream::Commands, delivery, &error),
-            }
-            return;
-        }
-        match self
-            .reader
-            .open::<Command>(&delivery.bytes, Purpose::History)
-        {
-            Ok(command) => {
-                let (id, signer, standing) = (command.id(), command.signer(), command.standing());
-                if self.ours.as_ref().is_some_and(|ours| !ours.contains(&id)) {
-                    // A stolen signing key shows itself here.
-                    tracing::error!(command = %id.short(), %signer, "a command that this master did not order is on the bus");
-                }
-                if let Command::Build(build) = command.into_body() {
-                    self.scheduler.apply(Fact::Ordered {
-                        id,
-                        build: Box::new(build),
-                        standing,
-                    });
-                }
-            }
-            Err(error) => rejected(Stream::Commands, delivery, &error),
-        }
-    }
-
-    fn take_report(&mut self, delivery: &Delivery) {
-        // A slave reports on what it was sent, and it was sent nothing before the roster named it: every roster that
-        // matters has been taken in.
-        match self
-            .reader
-            .open::<Report>(&delivery.bytes, Purpose::History)
-        {
-            Ok(report) => {
-                let Report {
-                    command,
-                    slave,
-                    builder,
-                    body,
-                    issued,
-                    ..
-                } = report.into_body();
-                self.scheduler.apply(Fact::Reported {
-                    command,
-                    slave,
-                    builder,
-                    body,
-                    issued,
-                });
-            }
-            Err(error) => rejected(Stream::Results, delivery, &error),
-        }
-    }
-
-    /// Takes in the build numbers that slaves have seen: greater than any command's only if the bus lost its store.
-    async fn learn_numbers(&mut self) -> Result<(), RunError> {
-        for delivery in self.herald.bus.read_all(Stream::Presence, ">", 1).await? {
-            match self
-                .reader
-                .open::<Presence>(&delivery.bytes, Purpose::History)
-            {
-                Ok(presence) => {
-                    for (builder, number) in presence.into_body().builders {
-                        self.scheduler.apply(Fact::Numbered { builder, number });
-                    }
-                }
-                Err(error) => rejected(Stream::Presence, &delivery, &error),
-            }
-        }
-        Ok(())
     }
 
     /// Signs and publishes a head. One that could not be sent yet gives way to the newer one.
@@ -572,9 +398,4 @@ impl Leading {
         };
         self.tasks.spawn(watcher.watch(repository.poll_period));
     }
-}
-
-fn rejected(stream: Stream, delivery: &Delivery, error: &OpenError) {
-    let (stream, code) = (stream.name(), error.code());
-    tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
 }

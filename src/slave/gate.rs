@@ -64,7 +64,7 @@ pub enum Refusal {
     OtherKey(KeyId),
     /// For a builder that this slave does not serve.
     OtherBuilder(BuilderName),
-    /// Two keyrings claim one place.
+    /// Two keyrings contradict each other.
     Forked(Position),
     /// The newest keyring has expired.
     KeyringExpired {
@@ -175,7 +175,7 @@ impl fmt::Display for Refusal {
             Self::OtherBuilder(builder) => write!(f, "this slave does not serve builder {builder}"),
             Self::Forked(position) => write!(
                 f,
-                "two keyrings claim position {position}, so somebody else holds a master key; this slave waits for a succession"
+                "two keyrings contradict each other at {position}, so somebody else holds a master key; this slave waits for a succession"
             ),
             Self::KeyringExpired { position, ago } => write!(
                 f,

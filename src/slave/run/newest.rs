@@ -153,7 +153,7 @@ impl Running {
                     let [held, other] = fork.ids.map(|id| id.short());
                     tracing::error!(
                         code = "E-FORK", keyring = %fork.position, held, other,
-                        "two keyrings at one position: somebody else holds a master key; nothing is started until a succession"
+                        "two keyrings contradict each other: somebody else holds a master key; nothing is started until a succession"
                     );
                 }
                 Taken::Contradiction

@@ -12,7 +12,7 @@ use crate::trust::keyring::KeyringError;
 /// Why nothing may be started on the word of any key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeysFault {
-    /// Two keyrings claim one place, so somebody else holds master keys.
+    /// Two keyrings contradict each other, so somebody else holds master keys.
     Forked(Fork),
     /// The newest keyring has expired.
     Expired {
