@@ -4,6 +4,8 @@ mod keys;
 mod roster;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 
