@@ -424,3 +424,6 @@ fn check_parameters(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
