@@ -4,11 +4,13 @@ mod build;
 mod clock;
 mod doctor;
 mod exit;
+mod explain;
 mod farm_file;
 mod files;
 mod keys;
 mod logging;
 mod master;
+mod passphrase;
 mod slave;
 mod status;
 mod supervise;
@@ -63,6 +65,9 @@ enum Command {
     /// Make and look at the farm's keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Take any message apart, layer by layer, and say the first rule that it breaks.
+    #[command(after_help = explain::AFTER_HELP)]
+    Explain(explain::Arguments),
     /// Do one prepared job; what a slave starts for each step.
     #[command(hide = true)]
     Keeper {
@@ -92,6 +97,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map_err(Failure::error),
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => keys::run(command),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Up(command) => on_runtime(up::run(command)),
         Command::Status(command) => {

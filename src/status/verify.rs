@@ -330,7 +330,8 @@ fn say_standing(found: &mut Verification, what: &str, signer: KeyId, standing: S
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

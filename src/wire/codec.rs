@@ -10,6 +10,8 @@ use std::time::Duration;
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
+use super::fields::Named;
+
 /// Why bytes were not read as a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
@@ -77,6 +79,8 @@ pub(super) trait Field: Sized {
     fn put(&self, to: &mut Writer);
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError>;
+
+    fn named(&self) -> Named;
 
     /// Whether the field is left out when written.
     fn is_absent(&self) -> bool {
@@ -170,6 +174,14 @@ macro_rules! record {
                 fields.end(from)?;
                 Ok(value)
             }
+
+            fn named(&self) -> Named {
+                let mut fields = Vec::new();
+                $(if !self.$field.is_absent() {
+                    fields.push((stringify!($field).to_owned(), self.$field.named()));
+                })+
+                Named::Record(fields)
+            }
         }
     };
 }
@@ -207,6 +219,18 @@ macro_rules! choice {
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
                 }
             }
+
+            fn named(&self) -> Named {
+                match self {
+                    $(Self::$name { $($field),* } => {
+                        let mut fields = Vec::new();
+                        $(if !$field.is_absent() {
+                            fields.push((stringify!($field).to_owned(), $field.named()));
+                        })*
+                        Named::variant(stringify!($name), Named::Record(fields))
+                    })+
+                }
+            }
         }
     };
 }
@@ -234,6 +258,12 @@ macro_rules! either {
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
                 }
             }
+
+            fn named(&self) -> Named {
+                match self {
+                    $(Self::$name(inner) => Named::variant(stringify!($name), inner.named()),)+
+                }
+            }
         }
     };
 }
@@ -253,6 +283,11 @@ macro_rules! number {
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
                 }
             }
+
+            fn named(&self) -> Named {
+                let name = match self { $(Self::$name => stringify!($name)),+ };
+                Named::Value(name.to_owned())
+            }
         }
     };
 }
@@ -268,6 +303,10 @@ macro_rules! text {
             fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
                 Self::try_from(from.str()?.to_owned())
                     .map_err(|error| PayloadError::Value { what: stringify!($type), why: error.to_string() })
+            }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
             }
         })+
     };
@@ -288,6 +327,10 @@ macro_rules! bytes {
                     why: format!("{} bytes", bytes.len()),
                 })
             }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
+            }
         })+
     };
 }
@@ -304,6 +347,10 @@ macro_rules! unsigned {
             fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
                 Ok(from.$type()?)
             }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
+            }
         })+
     };
 }
@@ -319,6 +366,10 @@ impl Field for Duration {
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self::from_millis(from.u64()?))
     }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} ms", self.as_millis()))
+    }
 }
 
 impl Field for bytes::Bytes {
@@ -328,6 +379,10 @@ impl Field for bytes::Bytes {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self::copy_from_slice(from.bytes()?))
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} bytes", self.len()))
     }
 }
 
@@ -340,6 +395,11 @@ impl<T: Field> Field for Option<T> {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         T::take(from).map(Some)
+    }
+
+    fn named(&self) -> Named {
+        let value = self.as_ref().map(Field::named);
+        value.unwrap_or_else(|| Named::List(Vec::new()))
     }
 
     fn is_absent(&self) -> bool {
@@ -368,6 +428,10 @@ impl<T: Field> Field for Vec<T> {
         }
         Ok(items)
     }
+
+    fn named(&self) -> Named {
+        Named::List(self.iter().map(Field::named).collect())
+    }
 }
 
 /// Keys sort by their encoded bytes, shorter ones first, which is not the order of the text itself.
@@ -393,6 +457,14 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
             entries.insert(key, V::take(from)?);
         }
         Ok(entries)
+    }
+
+    fn named(&self) -> Named {
+        let entry = |(key, value): (&K, &V)| match key.named() {
+            Named::Value(key) => (key, value.named()),
+            Named::List(_) | Named::Record(_) => (String::new(), value.named()),
+        };
+        Named::Record(self.iter().map(entry).collect())
     }
 }
 

@@ -7,6 +7,7 @@ use minicbor::Decoder;
 use super::codec::{
     Field, Fields, PayloadError, Writer, bytes, choice, either, number, record, sure, text,
 };
+use super::fields::Named;
 use crate::model::{
     Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
     Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
@@ -38,6 +39,10 @@ impl Field for Timestamp {
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self(from.u64()?))
     }
+
+    fn named(&self) -> Named {
+        Named::Value(self.to_string())
+    }
 }
 
 impl Field for Position {
@@ -56,6 +61,10 @@ impl Field for Position {
             generation: from.u32()?,
             serial: from.u32()?,
         })
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(self.to_string())
     }
 }
 

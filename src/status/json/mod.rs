@@ -14,8 +14,10 @@
 //! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
 //! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
+//! | `pybots.explanation.v1` | [`write_explanation`] | [`ExplanationDocument`] |
 
 mod document;
+mod explanation;
 mod keys;
 mod list;
 mod report;
@@ -30,6 +32,7 @@ pub use document::{
     FarmDocument, MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
+pub use explanation::{EnvelopeDocument, ExplanationDocument, PartDocument, write_explanation};
 pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
 pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};

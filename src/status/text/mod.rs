@@ -3,6 +3,7 @@
 mod board;
 mod build;
 mod entry;
+mod explanation;
 mod list;
 mod log;
 mod odd;
@@ -14,6 +15,7 @@ mod verification;
 pub use board::write_board;
 pub use build::write_build;
 pub use entry::write_entry;
+pub use explanation::write_explanation;
 pub use list::write_builds;
 pub use log::LogPrinter;
 pub use span::{age, span};
