@@ -30,7 +30,10 @@ pub use document::{
     MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
-pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
+pub use keys::{
+    GenerationDocument, HeldDocument, KeyDocument, KeysDocument, KeysFaultDocument,
+    RevokedDocument, WaitingDocument, WindowDocument, write_keys,
+};
 pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
@@ -72,6 +75,7 @@ pub fn write_board(
             BusState::Away { since } => Some(since),
             BusState::Following | BusState::CatchingUp => None,
         },
+        keys_fault: board.keys_fault(now).as_ref().map(Into::into),
         sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)
