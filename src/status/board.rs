@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{
-    BuildId, BuilderName, Cancel, Change, Command, Head, KeyId, PayloadId, Presence, Report,
-    ReportChain, Roster, SlaveName, Timestamp, Verdict,
+    BuildId, BuilderName, Cancel, Change, Command, Coverage, Head, KeyId, KeyringsHeld, PayloadId,
+    Position, Presence, Report, ReportChain, Roster, SlaveName, Timestamp, Verdict,
 };
-use crate::trust::{Standing, Verified};
+use crate::trust::{Chain, KeysFault, Reader, Standing, Verified};
 
 use super::build::BuildStatus;
 use super::tail::Unproven;
@@ -105,10 +105,12 @@ pub(super) const MAX_UNPROVEN: u16 = 200;
 /// What viewers see.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
+    /// The keyrings by which everything here was verified.
+    chain: Option<Chain>,
     pub(super) roster: Option<Roster>,
     pub(super) presences: BTreeMap<SlaveName, Verified<Presence>>,
     /// When the master last said how new everything is.
-    head: Option<Timestamp>,
+    head: Option<Verified<Head>>,
     changes: BTreeMap<PayloadId, (u64, Verified<Change>)>,
     builds: BTreeMap<PayloadId, BuildStatus>,
     /// Command ids in the order of number and, among namesakes, of the stream.
@@ -123,15 +125,57 @@ pub struct Board {
 }
 
 impl Board {
-    /// Takes in a roster; the greatest version counts.
+    /// Takes in the roster that counts: which one does is decided where it is verified.
     pub fn set_roster(&mut self, roster: Roster) {
-        if self
-            .roster
+        self.roster = Some(roster);
+    }
+
+    /// Takes in the keyrings by which everything that is applied is verified.
+    pub(super) fn set_chain(&mut self, chain: Chain) {
+        self.chain = Some(chain);
+    }
+
+    /// Whether everything here was verified by the keyring that is in force for `reader`.
+    pub(super) fn is_read_by(&self, reader: &Reader) -> bool {
+        let now = reader.chain();
+        self.chain
             .as_ref()
-            .is_none_or(|held| held.version < roster.version)
-        {
-            self.roster = Some(roster);
+            .is_some_and(|then| then.newest_id() == now.newest_id() && then.fork() == now.fork())
+    }
+
+    /// Keeps of an earlier board what no store holds, as far as `reader` still believes it.
+    pub(super) fn keep_standing(&mut self, earlier: &Self, reader: &Reader) {
+        let head = earlier.head.iter().filter(|head| reader.stands_by(head));
+        for head in head.cloned() {
+            self.apply(Event::Headed(head));
         }
+        let presences = earlier.presences.values().filter(|presence| {
+            let line = reader.reporter(&presence.signer());
+            line.is_some_and(|line| line.slave == presence.body().slave)
+        });
+        for presence in presences.cloned() {
+            self.apply(Event::Present(presence));
+        }
+    }
+
+    /// Why nothing in the farm is to be believed at `now`, if that is so.
+    #[must_use]
+    pub fn keys_fault(&self, now: Timestamp) -> Option<KeysFault> {
+        self.chain.as_ref()?.fault(now)
+    }
+
+    /// Which slaves of the roster say that they hold the keyring at `position`; none without a roster.
+    #[must_use]
+    pub fn coverage(&self, position: Position) -> Option<Coverage> {
+        let roster = self.roster.as_ref()?;
+        let mut held = KeyringsHeld::default();
+        for presence in self.presences.values() {
+            held.take_presence(presence.body());
+        }
+        for reported in self.reports.values().flat_map(BTreeMap::values) {
+            held.take_report(reported.report.body());
+        }
+        Some(held.coverage(roster, position))
     }
 
     /// Whether an event tells nothing new, because the same message was taken in before from an earlier place.
@@ -182,8 +226,10 @@ impl Board {
             }
             Event::Headed(head) => {
                 // A thief's word on how new everything is proves nothing.
-                if head.standing() == Standing::Good {
-                    self.head = self.head.max(Some(head.body().time));
+                let time = |head: &Verified<Head>| head.body().time;
+                let newest = self.head.as_ref().map(time);
+                if head.standing() == Standing::Good && newest < Some(time(&head)) {
+                    self.head = Some(head);
                 }
             }
             Event::Unproven(unproven) => {
@@ -328,7 +374,7 @@ impl Board {
     /// For how long the master has said nothing, if that is longer than it should be: then newer check-ins may not be known.
     #[must_use]
     pub fn master_silent(&self, now: Timestamp) -> Option<Duration> {
-        let silent = now.since(self.head?);
+        let silent = now.since(self.head.as_ref()?.body().time);
         (silent > MASTER_SILENT_AFTER).then_some(silent)
     }
 

@@ -20,6 +20,7 @@ mod export;
 mod feed;
 mod follow;
 pub mod json;
+mod keyrings;
 mod live;
 mod log;
 mod log_index;

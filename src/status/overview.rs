@@ -7,6 +7,7 @@ mod tests;
 pub(super) use sentence::of_silent_master;
 
 use super::board::Board;
+use super::keyrings::of_fault;
 use super::row::{Row, Shown, SlaveStanding};
 use crate::model::{
     Branch, ChainFaults, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict,
@@ -100,13 +101,15 @@ impl Overview {
         let waiting = rows.iter().map(|row| row.waiting).sum();
         let (strips, idle) = strips(rows);
         let silent_master = board.master_silent(now);
-        let tone = match (sentence::tone(&strips), silent_master) {
-            // What passed may not be the newest.
-            (Tone::Good, Some(_)) => Tone::Partly,
-            (tone, _) => tone,
+        let keys_fault = board.keys_fault(now);
+        let tone = match (sentence::tone(&strips), silent_master, &keys_fault) {
+            // What passed may not be the newest, or not be what somebody entitled has asked for.
+            (Tone::Good, Some(_), _) | (Tone::Good, _, Some(_)) => Tone::Partly,
+            (tone, _, _) => tone,
         };
         let headline = sentence::headline(&strips, &idle, tone, now);
-        let mut remarks = sentence::remarks(&strips, (silent.len(), slaves));
+        let mut remarks: Vec<String> = keys_fault.iter().map(of_fault).collect();
+        remarks.extend(sentence::remarks(&strips, (silent.len(), slaves)));
         remarks.extend(silent_master.map(of_silent_master));
         Self {
             tone,

@@ -98,6 +98,20 @@ impl Sample {
         sample
     }
 
+    /// A keyring that calls the signing key stolen, and names no other.
+    pub(super) fn after_theft(&self) -> Vec<u8> {
+        let mut keyring = self.reader.keyring().clone();
+        keyring.position.serial = 1;
+        keyring.previous = Some(PayloadId(self.farm.0));
+        keyring.revoked.push(RevokedKey {
+            window: keyring.signing_keys.remove(0),
+            reason: RevocationReason::Compromised,
+            revoked: at(1000),
+        });
+        let master = SecretKey::from_seed(&[1; 32]);
+        countersign(&[&master], &keyring).unwrap().to_bytes()
+    }
+
     pub(super) fn farm(&self) -> Farm {
         Farm {
             name: self.reader.keyring().name.clone(),

@@ -126,6 +126,11 @@ impl Chain {
         self.first().id
     }
 
+    /// The first keyring of each generation, the oldest first.
+    pub fn generations(&self) -> impl DoubleEndedIterator<Item = &Keyring> {
+        self.firsts.iter().map(|first| &first.keyring)
+    }
+
     /// Two keyrings at one position of the newest one's generation, if there are.
     #[must_use]
     pub fn fork(&self) -> Option<Fork> {

@@ -77,6 +77,10 @@ impl Field for ClockOffset {
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self(from.i64()?))
     }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} us", self.0))
+    }
 }
 
 record!(Keyring {

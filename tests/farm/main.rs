@@ -16,6 +16,7 @@ mod examples;
 mod execution;
 mod forgeries;
 mod harness;
+mod keyrings;
 mod page;
 mod process;
 mod readme;

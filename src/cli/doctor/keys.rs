@@ -10,7 +10,7 @@ use super::finding::{Check, Finding, Judgement, Part, quoted};
 use crate::bus::bus_public_key;
 use crate::cli::files;
 use crate::master::MasterConfig;
-use crate::model::PublicKey;
+use crate::model::{Position, PublicKey};
 use crate::slave::SlaveConfig;
 use crate::trust::{KeyFile, KeyFileError};
 
@@ -19,6 +19,8 @@ pub(super) struct Keys {
     pub(super) public: PublicKey,
     pub(super) seed: Zeroizing<String>,
     pub(super) nkey: String,
+    /// The newest keyring in its files, if it has any there.
+    pub(super) keyring: Option<Position>,
 }
 
 /// A private key's use.
@@ -75,6 +77,7 @@ fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<
                 public: key.public(),
                 seed,
                 nkey,
+                keyring: None,
             };
             // A key that also signs must not answer a server's challenge, not even here.
             (vec![judgement.of(Check::Keys, part)], sound.then_some(keys))

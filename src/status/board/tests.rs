@@ -269,3 +269,28 @@ fn a_slave_that_never_ends_a_build_does_not_fill_a_viewers_memory() {
     assert_eq!(held, (1..=most).collect::<Vec<_>>());
     assert_eq!(board.places.len(), MAX_REPORTS);
 }
+
+#[test]
+fn of_an_earlier_board_only_what_is_still_believed_is_kept() {
+    let sample = Sample::new();
+    let head = Head {
+        farm: sample.farm,
+        keyring: Position::default(),
+        roster: 1,
+        time: at(200),
+    };
+    let head = sample.verify(&sample.signing, &head);
+    let events = [Event::Headed(head), sample.present("maple", at(200))];
+    let earlier = fold(&sample, events);
+    let kept = |reader: &Reader| {
+        let mut board = Board::default();
+        board.keep_standing(&earlier, reader);
+        let time = board.head.map(|head| head.body().time);
+        (time, board.presences.len())
+    };
+    assert_eq!(kept(&sample.reader), (Some(at(200)), 1));
+    let mut robbed = sample.reader.clone();
+    let keyring = sample.after_theft();
+    robbed.learn_keyring(&keyring).unwrap();
+    assert_eq!(kept(&robbed), (None, 0));
+}

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::keys::KeysFaultDocument;
 use super::report::{OutcomeDocument, ReportDocument};
 use crate::model::{
     Branch, BuilderName, ChainFaults, CommandId, Digest, FarmId, FarmName, Isolation, KeyId,
@@ -25,6 +26,8 @@ pub struct BoardDocument<'a> {
     pub bus: &'static str,
     /// Since when the bus has been away.
     pub bus_away_since: Option<Timestamp>,
+    /// Why nothing here is to be believed, if that is so.
+    pub keys_fault: Option<KeysFaultDocument>,
     /// Whether trunk is safe, as far as is known, for people.
     pub sentence: String,
     /// By project, builder and branches.

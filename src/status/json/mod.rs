@@ -33,7 +33,10 @@ pub use document::{
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
 pub use explanation::{EnvelopeDocument, ExplanationDocument, PartDocument, write_explanation};
-pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
+pub use keys::{
+    GenerationDocument, HeldDocument, KeyDocument, KeysDocument, KeysFaultDocument,
+    RevokedDocument, WaitingDocument, WindowDocument, write_keys,
+};
 pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
@@ -75,6 +78,7 @@ pub fn write_board(
             BusState::Away { since } => Some(since),
             BusState::Following | BusState::CatchingUp => None,
         },
+        keys_fault: board.keys_fault(now).as_ref().map(Into::into),
         sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)

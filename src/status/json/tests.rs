@@ -49,6 +49,7 @@ fn a_board_is_one_document() {
       "now": "2026-11-22T18:05:00.000Z",
       "bus": "away",
       "bus_away_since": "2026-11-22T18:04:50.000Z",
+      "keys_fault": null,
       "sentence": "foo has been failing for 3 min on its only builder.",
       "rows": [
         {
@@ -327,7 +328,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
     let mut bundle = case.bundle();
     bundle.rosters.push(bundle.rosters[0].clone());
     let mut out = Vec::new();
-    let found = crate::status::verify(case.sample.farm, &bundle);
+    let found = crate::status::verify(case.sample.farm, &bundle, &[]);
     write_verification(&found, &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {
@@ -336,6 +337,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
       "farm": "SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA",
       "farm_words": "horse oxygen mixture chimney knock doctor butter hen",
       "farm_name": "sample",
+      "keyring": "0.0",
       "build": "foo-maple/2",
       "verdict": null,
       "slave": "maple",
@@ -386,7 +388,9 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
           "digest": "fits"
         }
       ],
-      "notes": [],
+      "notes": [
+        "judged by keyring 0.0; a newer one, if there is one, may say otherwise"
+      ],
       "findings": [
         {
           "code": "E-UNNECESSARY",
@@ -402,7 +406,14 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
 fn the_keys_are_one_document() {
     let sample = Sample::new();
     let mut out = Vec::new();
-    write_keys(&sample.farm(), sample.reader.keyring(), &mut out).unwrap();
+    write_keys(
+        &sample.farm(),
+        sample.reader.chain(),
+        &sample.board(),
+        at(100),
+        &mut out,
+    )
+    .unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {
       "schema": "pybots.keys.v1",
@@ -427,7 +438,8 @@ fn the_keys_are_one_document() {
           "key": "ed25519:7UkoxijRwsbq6QM4kFmVYSlZJzpcY/k2NsFGFKyHN9E",
           "id": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
           "not_before": "1970-01-01T00:00:00.000Z",
-          "not_after": "2026-12-04T07:46:40.000Z"
+          "not_after": "2026-12-04T07:46:40.000Z",
+          "state": "in-force"
         }
       ],
       "revoked": [
@@ -436,10 +448,40 @@ fn the_keys_are_one_document() {
           "id": "SHA256:yOCsQ4TWFww0H8jKTbjNo80wcxOEIUTPogAVXaz+ThM",
           "not_before": "1970-01-01T00:00:00.000Z",
           "not_after": "2026-12-04T07:46:40.000Z",
+          "state": "revoked",
           "reason": "compromised",
           "revoked": "2026-11-22T18:00:00.000Z"
         }
-      ]
+      ],
+      "generations": [
+        {
+          "keyring": "0.0",
+          "issued": "2026-11-22T18:00:00.000Z",
+          "threshold": 1,
+          "master_keys": [
+            {
+              "key": "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
+              "id": "SHA256:3S+04YteHOMMRjOqpfaB2nnDsymYzFqiGxFJw3Ixpqw"
+            }
+          ],
+          "commitment": "SHA256:t6rYv7XfqRIRo+PxvhplvOUDp8Q2g38PSHW7TQd0Qxw"
+        }
+      ],
+      "fault": null,
+      "held": {
+        "sentence": "0 of 2 slaves hold 0.0; waiting for elm, maple",
+        "holding": [],
+        "waiting": [
+          {
+            "slave": "elm",
+            "keyring": null
+          },
+          {
+            "slave": "maple",
+            "keyring": null
+          }
+        ]
+      }
     }
     "#);
 }

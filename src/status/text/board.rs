@@ -7,6 +7,7 @@ use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 use super::table::write_table;
 use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
+use crate::status::keyrings::of_fault;
 use crate::status::overview::{notes, of_silent_master};
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
 use crate::status::view::Farm;
@@ -34,6 +35,10 @@ pub fn write_board(
         farm.id
     )?;
     writeln!(out, "{}", style.paint(Paint::Faint, &farm.words))?;
+    if let Some(fault) = board.keys_fault(now) {
+        let fault = of_fault(&fault);
+        writeln!(out, "{}", style.paint(Paint::Bad, &format!("! {fault}")))?;
+    }
     writeln!(out)?;
     let rows = board.rows(now);
     if rows.is_empty() {

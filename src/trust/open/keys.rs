@@ -106,12 +106,20 @@ impl Reader {
     /// Why nothing may be started on the word of any key at `now`, if that is so.
     #[must_use]
     pub fn keys_fault(&self, now: Timestamp) -> Option<KeysFault> {
-        if let Some(fork) = self.chain.fork() {
+        self.chain.fault(now)
+    }
+}
+
+impl Chain {
+    /// Why nothing may be started on the word of any key at `now`, if that is so.
+    #[must_use]
+    pub fn fault(&self, now: Timestamp) -> Option<KeysFault> {
+        if let Some(fork) = self.fork() {
             return Some(KeysFault::Forked(fork));
         }
         let Keyring {
             position, expires, ..
-        } = self.keyring();
+        } = self.newest();
         (now >= *expires).then(|| KeysFault::Expired {
             position: *position,
             ago: now.since(*expires),

@@ -1,6 +1,6 @@
 //! Who reports: rosters taken in, and the keys that they give to slaves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{OpenError, Purpose, Reader, Reporter, Standing, Verified};
 use crate::model::{KeyId, PublicKey, Roster, RosterLine, SlaveName, SlaveState, Text, Timestamp};
@@ -38,6 +38,16 @@ impl RosterError {
 }
 
 impl Reader {
+    /// With the same keyrings, and no roster.
+    #[must_use]
+    pub fn without_rosters(&self) -> Self {
+        Self {
+            reporters: BTreeMap::new(),
+            roster: None,
+            ..self.clone()
+        }
+    }
+
     /// The newest roster taken in.
     #[must_use]
     pub fn roster(&self) -> Option<&Roster> {

@@ -77,7 +77,7 @@ fn the_script_is_small_and_pages_hold_none_and_no_style() {
     let pages = [
         shown.overview(),
         shown.build("foo-maple/1", &LogView::Window(window())),
-        keys(&shown.scene(), sample.reader.keyring()).unwrap(),
+        keys(&shown.scene(), sample.reader.chain()).unwrap(),
         not_found(&shown.scene(), "There is no build foo-maple/99.").unwrap(),
     ];
     for page in &pages {
@@ -202,7 +202,7 @@ fn a_bus_that_is_away_is_said_on_every_page_and_takes_the_green() {
         let pages = [
             shown.overview(),
             shown.build("foo-maple/1", &LogView::Nothing),
-            keys(&shown.scene(), sample.reader.keyring()).unwrap(),
+            keys(&shown.scene(), sample.reader.chain()).unwrap(),
             not_found(&shown.scene(), "Nothing.").unwrap(),
         ];
         for page in &pages {
@@ -336,7 +336,7 @@ fn who_chose_the_part_of_the_log_is_on_the_page() {
 fn the_page_of_keys_names_every_key_and_what_became_of_it() {
     let sample = Sample::new();
     let shown = Shown::new(&sample, sample.board(), 300);
-    let page = keys(&shown.scene(), sample.reader.keyring()).unwrap();
+    let page = keys(&shown.scene(), sample.reader.chain()).unwrap();
     let text = text_of(&page);
     let keyring = sample.reader.keyring();
     let keys = keyring.master_keys.iter();
@@ -357,7 +357,7 @@ fn the_page_of_keys_names_every_key_and_what_became_of_it() {
     // A signing key before and after its time.
     let mut later = shown.scene();
     later.now = at(2_000_000);
-    let page = super::keys(&later, keyring).unwrap();
+    let page = super::keys(&later, sample.reader.chain()).unwrap();
     assert!(page.contains("! expired"));
     assert!(!page.contains("in force"));
 }
