@@ -461,6 +461,10 @@ impl World {
 }
 
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "how large the world was is a part of the claim"
+)]
 fn in_every_interleaving_no_stolen_key_is_believed_and_every_slave_converges_or_stops() {
     let mut catalogue = Catalogue::new();
     let mut known = HashSet::from([World::new()]);
