@@ -29,7 +29,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/slave/journal.rs", "src/status/store.rs"]),
     ("axum", &["src/status/web/"]),
     ("async_nats::", &["src/bus/"]),
-    ("ed25519_dalek", &["src/trust/key.rs"]),
+    ("ed25519_dalek", &["src/trust/key.rs", "src/trust/key/"]),
     ("coset", &["src/wire/envelope.rs"]),
 ];
 

@@ -9,9 +9,12 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, say};
+use super::passphrase::PassphraseSource;
 use super::{clock, files};
 use crate::model::{FarmId, FarmName, Keyring, Position, SigningKeyWindow};
-use crate::trust::{self, SecretKey, commitment, countersign, key_id, payload_id, words};
+use crate::trust::{
+    self, Passphrase, SecretKey, commitment, countersign, key_id, payload_id, words,
+};
 use crate::wire::{KeyringEnvelopes, encode};
 
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +29,12 @@ pub(super) enum Command {
         /// For how many days the signing key is good.
         #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
+        /// Encrypt the master key and the successor key with a passphrase. The signing key stays as it is: it serves a
+        /// master that starts without anybody to ask.
+        #[arg(long)]
+        passphrase: bool,
+        #[command(flatten)]
+        source: PassphraseSource,
     },
     /// Show what a first keyring says, after checking it.
     Show {
@@ -42,8 +51,17 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Init { name, dir, days } => {
-            let made = init(&name, &dir, days)?;
+        Command::Init {
+            name,
+            dir,
+            days,
+            passphrase,
+            source,
+        } => {
+            let passphrase = (passphrase || source.is_given())
+                .then(|| source.of_new_files())
+                .transpose()?;
+            let made = init(&name, &dir, days, passphrase.as_ref())?;
             say!(
                 "  ok  master key      {}   keep this offline: a USB stick, not this machine",
                 made.master.display()
@@ -88,8 +106,13 @@ pub(super) struct Made {
     pub(super) keyring: PathBuf,
 }
 
-/// Makes three keys and keyring 0.0. Overwrites nothing.
-pub(super) fn init(name: &FarmName, folder: &Path, days: u32) -> Result<Made, Failure> {
+/// Makes three keys and keyring 0.0. Overwrites nothing. With a passphrase the two offline keys are encrypted.
+pub(super) fn init(
+    name: &FarmName,
+    folder: &Path,
+    days: u32,
+    passphrase: Option<&Passphrase>,
+) -> Result<Made, Failure> {
     let file = |name: &str| folder.join(name);
     let (master, successor, signing) = (
         file("master.key"),
@@ -131,12 +154,16 @@ pub(super) fn init(name: &FarmName, folder: &Path, days: u32) -> Result<Made, Fa
     };
     let envelopes = countersign(&[&master_key], &first).map_err(Failure::error)?;
     let farm = FarmId(payload_id(&encode(&first)).0);
-    for (key, path) in [
-        (&master_key, &master),
-        (&successor_key, &successor),
-        (&signing_key, &signing),
+    for (key, path, passphrase) in [
+        (&master_key, &master, passphrase),
+        (&successor_key, &successor, passphrase),
+        (&signing_key, &signing, None),
     ] {
-        key.store(path).map_err(Failure::configuration)?;
+        match passphrase {
+            Some(passphrase) => key.store_encrypted(path, passphrase),
+            None => key.store(path),
+        }
+        .map_err(Failure::configuration)?;
     }
     fs::write(&keyring, envelopes.to_bytes())
         .with_context(|| format!("cannot write {}", keyring.display()))

@@ -9,6 +9,7 @@ mod files;
 mod keys;
 mod logging;
 mod master;
+mod passphrase;
 mod slave;
 mod status;
 mod supervise;

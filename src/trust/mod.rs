@@ -14,7 +14,7 @@ mod seal;
 pub use chain::{Chain, Fork, Learnt};
 pub use digest::{Sha256, payload_id, sha256};
 pub use fingerprint::words;
-pub use key::{KeyFileError, SecretKey, SoundKey, UnsoundKey, check_private_mode, key_id};
+pub use key::{KeyFile, KeyFileError, Passphrase, SecretKey, SoundKey, UnsoundKey, key_id};
 pub use keyring::{KeyringError, commitment, open_first};
 pub use open::{KeysFault, OpenError, Purpose, Rank, Reader, RosterError, Standing, Verified};
 pub use seal::{Sealed, countersign, seal};

@@ -12,7 +12,7 @@ use crate::cli::files;
 use crate::master::MasterConfig;
 use crate::model::PublicKey;
 use crate::slave::SlaveConfig;
-use crate::trust::{KeyFileError, SecretKey, check_private_mode};
+use crate::trust::{KeyFile, KeyFileError};
 
 /// What a part signs with (only the public half is needed here), and how it logs in.
 pub(super) struct Keys {
@@ -62,7 +62,10 @@ pub(super) fn of_master(config: &MasterConfig) -> (Vec<Finding>, Option<Keys>) {
 
 fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<Keys>) {
     let (what, path) = signs;
-    let key = SecretKey::load(path).map_err(|error| judge_file(&error, what, part));
+    let key = key_file(path).and_then(|file| {
+        let key = file.secret_key();
+        key.map_err(|error| judge_file(&error, what, part))
+    });
     let login = bus_key(login, part);
     match (key, login) {
         (Ok(key), Ok((seed, nkey))) => {
@@ -84,8 +87,15 @@ fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<
     }
 }
 
+/// Where a key lies. Those that systemd keeps are seen by the service alone.
+fn key_file(path: &Path) -> Result<KeyFile, Judgement> {
+    files::key_file(path).map_err(|failure| Judgement::skip(failure.sentence()))
+}
+
 fn bus_key(path: &Path, part: Part) -> Result<(Zeroizing<String>, String), Judgement> {
-    check_private_mode(path).map_err(|error| judge_file(&error, Use::Bus, part))?;
+    let file = key_file(path)?;
+    file.check()
+        .map_err(|error| judge_file(&error, Use::Bus, part))?;
     files::bus_seed(path).map_err(|failure| {
         Judgement::fail(
             failure.sentence(),
@@ -153,6 +163,18 @@ fn judge_file(error: &KeyFileError, what: Use, part: Part) -> Judgement {
                 ),
             )
         }
+        KeyFileError::Credential { .. } => Judgement::fail(
+            error.to_string(),
+            format!("others may be able to read it and {stolen}; {effect}"),
+            "let systemd make it: LoadCredential= in the unit",
+        ),
+        KeyFileError::Encrypted { path }
+        | KeyFileError::Passphrase { path }
+        | KeyFileError::Cost { path } => Judgement::fail(
+            format!("{} is encrypted with a passphrase", path.display()),
+            format!("a service has nobody to ask for it: {effect}"),
+            format!("openssl pkey -in {} -out NEW-FILE", quoted(path)),
+        ),
         KeyFileError::Form { path } => Judgement::fail(
             format!("{} holds no key as pybots writes it", path.display()),
             effect,
@@ -262,6 +284,12 @@ mod tests {
                 "cannot be read: permission denied",
                 "does not start",
                 "ls -l /k/report.key",
+            ),
+            (
+                KeyFileError::Encrypted { path: path.clone() },
+                "is encrypted",
+                "nobody to ask",
+                "openssl pkey -in /k/report.key",
             ),
             (
                 KeyFileError::Form { path },
