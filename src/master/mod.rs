@@ -6,6 +6,7 @@
 
 mod approve;
 mod config;
+mod coverage;
 mod dispatch;
 mod herald;
 mod run;
@@ -14,6 +15,7 @@ mod watch;
 
 pub use approve::{Application, ApplicationError, ApprovalError, approve, approved, learn_rosters};
 pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
+pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use run::{Master, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
