@@ -13,8 +13,10 @@ use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::passphrase::PassphraseSource;
+use super::series::Series;
 use crate::bus::Login;
-use crate::trust::{KeyFile, KeyFileError, SecretKey};
+use crate::model::Timestamp;
+use crate::trust::{KeyFile, KeyFileError, Reader, SecretKey};
 
 /// Reads a configuration and makes sense of it; relative paths in it start from its own folder.
 pub(super) fn configuration<T, E>(
@@ -98,6 +100,11 @@ pub(super) fn check_unshared(path: &Path) -> Result<(), Failure> {
 /// What a path to a private file begins with that stands for one of systemd's credentials.
 const CREDENTIAL: &str = "credential:";
 
+/// Whether a path stands for one of systemd's credentials.
+pub(super) fn is_credential(path: &Path) -> bool {
+    path.to_string_lossy().starts_with(CREDENTIAL)
+}
+
 /// The private file that a path in a configuration or on the command line stands for. `credential:NAME` is what systemd
 /// put into the service's own folder under that name (`LoadCredential=`).
 pub(super) fn key_file(path: &Path) -> Result<KeyFile, Failure> {
@@ -143,10 +150,6 @@ pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
 }
 
 /// Reads a private key, and the passphrase first if it is encrypted.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the commands that sign with a master key")
-)]
 pub(super) fn secret_key_asking(
     path: &Path,
     source: &PassphraseSource,
@@ -162,6 +165,55 @@ pub(super) fn secret_key_asking(
         }
         read => read.map_err(failed),
     }
+}
+
+/// Reads the signing key in force, of those in the file and beside it: the one that was introduced last.
+pub(super) fn signing_key(
+    first: &Path,
+    reader: &Reader,
+    now: Timestamp,
+) -> Result<SecretKey, Failure> {
+    // A credential of systemd has nothing beside it.
+    let later = if is_credential(first) {
+        Vec::new()
+    } else {
+        Series::of(first).later().unwrap_or_default()
+    };
+    let mut found: Option<SecretKey> = None;
+    let mut unread = None;
+    for path in later
+        .iter()
+        .rev()
+        .map(|(_, path)| path.as_path())
+        .chain([first])
+    {
+        // One that cannot be read counts only if there is no other: it may be one whose time is over.
+        let key = match secret_key(path) {
+            Ok(key) => key,
+            Err(failure) => {
+                unread.get_or_insert(failure);
+                continue;
+            }
+        };
+        let rank = |key: &SecretKey| reader.rank(&key.id());
+        if reader.may_sign(&key.public(), now)
+            && found.as_ref().is_none_or(|found| rank(found) < rank(&key))
+        {
+            found = Some(key);
+        }
+    }
+    found.ok_or_else(|| {
+        unread.unwrap_or_else(|| {
+            let message = format!(
+                "no signing key in {} or beside it is in force by keyring {}",
+                first.display(),
+                reader.keyring().position
+            );
+            Failure::message(Exit::Configuration, message).advice(
+                "Nothing was started. Make a new one with the master key: pybots keys rotate.",
+            )
+        })
+    })
 }
 
 /// Reads the seed of a bus login, and its nkey.

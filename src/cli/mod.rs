@@ -7,10 +7,12 @@ mod exit;
 mod explain;
 mod farm_file;
 mod files;
+mod keyrings;
 mod keys;
 mod logging;
 mod master;
 mod passphrase;
+mod series;
 mod slave;
 mod status;
 mod supervise;
@@ -96,7 +98,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map(|()| Exit::Ok)
             .map_err(Failure::error),
         Command::Supervise(arguments) => supervise::run(&arguments),
-        Command::Keys(command) => keys::run(command),
+        Command::Keys(command) => on_runtime(keys::run(command)),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Up(command) => on_runtime(up::run(command)),

@@ -7,6 +7,7 @@
 mod approve;
 mod audit;
 mod config;
+mod coverage;
 mod dispatch;
 mod herald;
 mod keyrings;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use approve::{Application, ApplicationError, ApprovalError, approve, approved, learn_rosters};
 pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
+pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use run::{FindKey, Master, RunError};

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::digest::payload_id;
-use super::keyring::{KeyringError, check, commitment, open_first};
+use super::keyring::{KeyringError, check, check_rules, commitment, open_first};
 use crate::model::{FarmId, Keyring, PayloadId, Position, PublicKey, RevocationReason};
-use crate::wire::{KeyringEnvelopes, decode};
+use crate::wire::{KeyringEnvelopes, decode, encode};
 
 /// What a keyring changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,25 +169,52 @@ impl Chain {
         // Unlike elsewhere the payload is read before its signatures: it says itself which master keys must have made
         // them, and the chain says whether it may.
         let keyring: Keyring = decode(envelopes.payload())?;
+        let link = Link {
+            keyring,
+            id,
+            bytes: Bytes::copy_from_slice(bytes),
+        };
+        self.take(link, |keyring| check(keyring, &envelopes))
+    }
+
+    /// What taking in a keyring would change, were it signed as it must be: whoever signs judges it by these rules first.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`], as by [`Chain::learn`], but none about signatures.
+    pub fn consider(&self, draft: &Keyring) -> Result<Learnt, KeyringError> {
+        let id = payload_id(&encode(draft));
+        if self.knows(id) {
+            return Ok(Learnt::Nothing);
+        }
+        let link = Link {
+            keyring: draft.clone(),
+            id,
+            bytes: Bytes::new(),
+        };
+        self.clone()
+            .take(link, |keyring| check_rules(keyring).map(drop))
+    }
+
+    fn take(
+        &mut self,
+        link: Link,
+        check: impl FnOnce(&Keyring) -> Result<(), KeyringError>,
+    ) -> Result<Learnt, KeyringError> {
         let held = self.newest.keyring.position;
-        let position = keyring.position;
+        let position = link.keyring.position;
         if position.generation < held.generation {
             return Ok(Learnt::Nothing);
         }
         if position == Position::default() {
             return Err(KeyringError::OtherFarm {
                 pinned: self.farm,
-                found: FarmId(id.0),
+                found: FarmId(link.id.0),
             });
         }
-        let link = Link {
-            keyring,
-            id,
-            bytes: Bytes::copy_from_slice(bytes),
-        };
         if position.serial == 0 {
             let before = self.before(&link)?;
-            check(&link.keyring, &envelopes)?;
+            check(&link.keyring)?;
             if position.generation == held.generation {
                 return Ok(self.forked(Seen::from(self.first()), link));
             }
@@ -195,7 +222,7 @@ impl Chain {
             return Ok(Learnt::Newer);
         }
         self.follows(&link)?;
-        check(&link.keyring, &envelopes)?;
+        check(&link.keyring)?;
         if let Some(held) = self.seen.get(&position.serial) {
             return Ok(self.forked(held.clone(), link));
         }

@@ -109,8 +109,9 @@ pub fn open_first(farm: &FarmId, bytes: &[u8]) -> Result<Keyring, KeyringError> 
     Ok(keyring)
 }
 
-/// What holds for a keyring whatever its position: sound keys, a sensible threshold, enough distinct signatures.
-pub(super) fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringError> {
+/// What holds for a keyring whatever its position and whoever signs it: sound keys, a sensible threshold. Returns its
+/// master keys.
+pub(super) fn check_rules(keyring: &Keyring) -> Result<Vec<SoundKey>, KeyringError> {
     if keyring.previous.is_some() != (keyring.position != Position::default()) {
         return Err(KeyringError::Rule(
             "only keyring 0.0 builds on none before it",
@@ -143,6 +144,12 @@ pub(super) fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(
             return Err(KeyringError::Rule("a master key is also a signing key"));
         }
     }
+    Ok(masters)
+}
+
+/// The same, and enough distinct signatures.
+pub(super) fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringError> {
+    let masters = check_rules(keyring)?;
     for envelope in envelopes.envelopes() {
         let master = masters.iter().find(|key| key.id() == envelope.signer);
         if !master

@@ -3,6 +3,7 @@
 //! [`Reader::open`] alone makes a [`Verified`] value. It checks the signature over the bytes that were received, before
 //! anything in the payload is looked at, with a key that the farm's keyring or roster gives to that kind of message.
 
+mod ceremony;
 mod chain;
 mod digest;
 mod fingerprint;
@@ -11,6 +12,9 @@ mod keyring;
 mod open;
 mod seal;
 
+pub use ceremony::{
+    Difference, DraftError, MasterSet, Terms, differences, first, revocation, rotation, succession,
+};
 pub use chain::{Chain, Fork, Learnt};
 pub use digest::{Sha256, payload_id, sha256};
 pub use fingerprint::words;

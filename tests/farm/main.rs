@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod browser;
+mod ceremony;
 mod check_ins;
 mod crashes;
 mod doctor;

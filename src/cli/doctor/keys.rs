@@ -219,7 +219,7 @@ fn offline_keys(folder: &Path, depth: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in entries.take(MOST_ENTRIES).flatten() {
         let name = entry.file_name();
-        if name == "master.key" || name == "successor.key" {
+        if is_offline(&name.to_string_lossy()) {
             found.push(entry.path());
         } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(offline_keys(&entry.path(), depth - 1));
@@ -229,8 +229,18 @@ fn offline_keys(folder: &Path, depth: u32) -> Vec<PathBuf> {
     found
 }
 
+/// Such as master.key, master-2.key, successor.key or successor.1.key.
+fn is_offline(name: &str) -> bool {
+    let kept_apart = name.starts_with("master") || name.starts_with("successor");
+    kept_apart
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "key")
+}
+
 fn judge_offline(path: &Path) -> Judgement {
-    let drawer = if path.ends_with("successor.key") {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let drawer = if name.starts_with("successor") {
         "to another stick, kept elsewhere, and make a copy of that"
     } else {
         "to a stick in a drawer"
@@ -320,13 +330,14 @@ mod tests {
             "master.key",
             "keys/signing.key",
             "keys/old/master.key",
-            "keys/successor.key",
+            "keys/successor.1.key",
+            "keys/master.key.signed",
         ] {
             fs::write(place(name), "").unwrap();
         }
         assert_eq!(
             offline_keys(&place("keys"), DEPTH),
-            [place("keys/old/master.key"), place("keys/successor.key")]
+            [place("keys/old/master.key"), place("keys/successor.1.key")]
         );
         assert!(offline_keys(&place("nowhere"), DEPTH).is_empty());
     }
