@@ -308,6 +308,20 @@ impl Gate {
         }
     }
 
+    /// Why a build that was meant for this slave can no longer be accepted, if its time has passed.
+    #[must_use]
+    pub fn expired(&self, command: &Command, now: Timestamp) -> Option<Refusal> {
+        let Command::Build(build) = command else {
+            return None;
+        };
+        let ours = build.slave == self.config.name
+            && build.report_key == self.report_key
+            && self.config.builders.contains_key(&build.builder);
+        (ours && now >= build.accept_by).then(|| Refusal::Expired {
+            ago: now.since(build.accept_by),
+        })
+    }
+
     fn admit(
         &self,
         id: PayloadId,

@@ -28,7 +28,7 @@ use crate::model::{
     Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, PayloadId,
     Presence, ReportBody, Text, Timestamp,
 };
-use crate::trust::{KeyringError, Reader, SecretKey, Verified, seal};
+use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
 
 /// Why a slave cannot go on.
@@ -260,7 +260,10 @@ impl Running {
                 }
                 self.decide(command, now)?;
             }
-            Err(error) => self.reject(error.code(), &error),
+            Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
+                Some((id, command, refusal)) => self.refuse(id, &command, &refusal, now)?,
+                None => self.reject(error.code(), &error),
+            },
         }
         parcel.acknowledge().await;
         self.start_queued();
@@ -302,6 +305,28 @@ impl Running {
                 Ok(())
             }
         }
+    }
+
+    /// A slave that was off for long finds commands by keys that were rotated since. They were genuine and have expired, and
+    /// whoever gave them may know; what has not expired is not believed for that.
+    fn expired_under_an_old_key(
+        &self,
+        bytes: &[u8],
+        error: &OpenError,
+        now: Timestamp,
+    ) -> Result<Option<(PayloadId, Command, Refusal)>, RunError> {
+        if !matches!(error, OpenError::OutsideWindow(_)) {
+            return Ok(None);
+        }
+        let Ok(command) = self.reader.open::<Command>(bytes, Purpose::History) else {
+            return Ok(None);
+        };
+        let id = command.id();
+        let known = self.voice.journal().decided(&id)?.is_some();
+        let refusal = self.gate.expired(command.body(), now);
+        Ok(refusal
+            .filter(|_| !known)
+            .map(|refusal| (id, command.into_body(), refusal)))
     }
 
     /// Counts a message that is not answered: an answer would let strangers make the slave speak.

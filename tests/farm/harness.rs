@@ -70,6 +70,7 @@ impl Farm {
         let master_seed = Login::generate_seed().unwrap();
         write_private(&path("master/bus.nk"), &master_seed);
         let hostile_seed = Login::generate_seed().unwrap();
+        write_private(&path("hostile.nk"), &hostile_seed);
         let subjects = Subjects::new(&id);
         let nkey_of = |seed: &str| Login::nkey_of_seed(seed).unwrap();
         let users = [
@@ -196,6 +197,15 @@ parameters.version = {{ type = "word" }}
             self.id, self.port
         );
         fs::write(self.path("slave/slave.toml"), text).unwrap();
+    }
+
+    /// Writes slave.toml with more lines in the table `periods`.
+    pub(crate) fn write_slave_toml_with_periods(&self, periods: &str) {
+        self.write_slave_toml("");
+        let path = self.path("slave/slave.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let table = format!("[periods]\n{periods}\n");
+        fs::write(path, text.replace("[periods]\n", &table)).unwrap();
     }
 
     /// Writes master.toml: builder foo-linux runs `record` at each move of the branch main of the repository `trunk`.
@@ -353,13 +363,14 @@ steps = {steps}
         )
         .unwrap();
         let mut reports = Vec::new();
-        for delivery in self
-            .bus
-            .read_all(Stream::Roster, ">", 1)
-            .await
-            .unwrap_or_default()
-        {
-            reader.learn_roster(&delivery.bytes).unwrap();
+        let held =
+            |stream| async move { self.bus.read_all(stream, ">", 1).await.unwrap_or_default() };
+        for keyring in held(Stream::Keyring).await {
+            // Thieves publish, too.
+            let _ = reader.learn_keyring(&keyring.bytes);
+        }
+        for roster in held(Stream::Roster).await {
+            let _ = reader.learn_roster(&roster.bytes);
         }
         for delivery in self
             .bus

@@ -13,6 +13,7 @@ mod ceremony;
 mod check_ins;
 mod crashes;
 mod doctor;
+mod drills;
 mod examples;
 mod execution;
 mod forgeries;
