@@ -111,7 +111,6 @@ fn believed(arguments: &Arguments) -> Result<(Option<FarmId>, Option<Reader>), F
         Some(path) => Some(files::configuration(path, FarmFile::parse)?.0.farm),
         None => arguments.farm_id,
     };
-    // The chain: the first keyring opens by the farm's id, and the reader learns every other one here.
     let Some(first) = arguments.keyring.first() else {
         return Ok((pinned, None));
     };
@@ -129,6 +128,12 @@ fn believed(arguments: &Arguments) -> Result<(Option<FarmId>, Option<Reader>), F
     let mut reader = Reader::new(farm, &bytes)
         .with_context(|| first.display().to_string())
         .map_err(Failure::configuration)?;
+    for path in &arguments.keyring[1..] {
+        reader
+            .learn_keyring(&files::read(path)?)
+            .with_context(|| path.display().to_string())
+            .map_err(Failure::configuration)?;
+    }
     for path in &arguments.roster {
         reader
             .learn_roster(&files::read(path)?)

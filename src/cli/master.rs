@@ -127,7 +127,8 @@ impl Checked {
             })
             .map_err(|error| Failure::configuration(error).advice(not_done))?;
         if !reader.may_sign(&key.public(), clock::now()) {
-            return Err(Failure::configuration(RunError::NotInForce(key.public())).advice(not_done));
+            let position = reader.keyring().position;
+            return Err(Failure::configuration(RunError::NotInForce(position)).advice(not_done));
         }
         Ok(Self {
             config,
@@ -182,9 +183,13 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         config,
         text,
         keyring,
-        key,
         ..
     } = checked;
+    let signing_key = config.signing_key.clone();
+    let find_key = move |reader: &Reader, now| {
+        let key = SecretKey::load(&signing_key).ok()?;
+        reader.may_sign(&key.public(), now).then_some(key)
+    };
     let farm_file = FarmFile {
         farm: config.farm,
         bus: config.bus.clone(),
@@ -200,8 +205,8 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let digest = Digest(sha256(text.as_bytes()));
     let master = Master {
         config,
-        keyring,
-        key,
+        keyrings: vec![keyring],
+        find_key: Box::new(find_key),
         bus,
         instance: slave::instance()?,
         digest,
@@ -216,8 +221,11 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         Err(RunError::Bus(error)) => Err(error.into()),
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
-        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded | RunError::StoreLost)) => {
-            Err(Failure::error(error))
-        }
+        Err(
+            error @ (RunError::Dispatch(_)
+            | RunError::TaskEnded
+            | RunError::StoreLost
+            | RunError::NewKeyring),
+        ) => Err(Failure::error(error)),
     }
 }

@@ -11,14 +11,15 @@ use super::approve::learn_rosters;
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
 use super::herald::{Herald, Watcher};
+use super::keyrings::{learn_keyrings, publish_keyring};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
 use crate::bus::{Bus, BusError, Delivery, Next, Stream};
 use crate::model::{
-    Change, Clock, Command, Digest, Head, InstanceId, Lead, PayloadId, Position, Presence,
-    PublicKey, Report, RepositoryName, Roster, Timestamp,
+    Change, Clock, Command, Digest, Head, InstanceId, Lead, PayloadId, Position, Presence, Report,
+    RepositoryName, Roster, Timestamp,
 };
-use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, seal, sha256};
+use crate::trust::{KeyringError, Learnt, OpenError, Purpose, Reader, SecretKey, Standing, seal};
 
 /// Why a master cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -32,25 +33,31 @@ pub enum RunError {
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
+    /// There is a newer keyring: what counts of all that was read before has to be asked anew.
+    #[error("there is a newer keyring")]
+    NewKeyring,
     /// The streams are empty where they were not.
     #[error("the bus has lost what it held; start the master again, and approve the slaves again")]
     StoreLost,
     /// A part of the master ended that never should; going on without it would look like a quiet farm.
     #[error("a follower or watcher of the master ended; that is a fault in pybots itself")]
     TaskEnded,
-    /// The signing key here is not one in force.
-    #[error("the signing key {0} is not in force by the farm's keyring")]
-    NotInForce(PublicKey),
+    /// No signing key here is one in force.
+    #[error("no signing key here is in force by keyring {0}, the newest of the farm")]
+    NotInForce(Position),
 }
+
+/// Finds, of the signing keys at hand, the newest one in force.
+pub type FindKey = dyn Fn(&Reader, Timestamp) -> Option<SecretKey>;
 
 /// A master, ready to run.
 pub struct Master {
     /// What it leads.
     pub config: MasterConfig,
-    /// The farm's first keyring, as its file holds it.
-    pub keyring: Vec<u8>,
-    /// The key that signs what it says.
-    pub key: SecretKey,
+    /// The farm's keyrings, as their files hold them; the first one first.
+    pub keyrings: Vec<Vec<u8>>,
+    /// Finds the key that signs what it says.
+    pub find_key: Box<FindKey>,
     /// Its connection.
     pub bus: Bus,
     /// Which start of its process this is.
@@ -85,10 +92,21 @@ struct Leading {
     /// What this master has ordered itself, once it leads.
     ours: Option<BTreeSet<PayloadId>>,
     announcing: Option<AbortHandle>,
+    keyring: KeyringNews,
+}
+
+/// What the stream of keyrings has brought since this master leads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum KeyringNews {
+    None,
+    Newer,
+    /// Two claim one place: nobody should believe what is signed by any key of theirs.
+    Forked,
 }
 
 /// The streams that decide what is built.
-const FOLLOWED: [Stream; 4] = [
+const FOLLOWED: [Stream; 5] = [
+    Stream::Keyring,
     Stream::Roster,
     Stream::Changes,
     Stream::Commands,
@@ -102,19 +120,42 @@ impl Master {
     ///
     /// [`RunError`] if it may not begin, or leads no longer.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let lead = async {
+            let mut reader = self.read_files()?;
+            loop {
+                match self.lead(&mut reader).await {
+                    // Everything is folded again from the streams, with the keys that count now.
+                    Err(RunError::NewKeyring) => {}
+                    ended => return ended,
+                }
+            }
+        };
         tokio::select! {
-            result = self.lead() => result,
+            result = lead => result,
             () = stop => Ok(()),
         }
     }
 
-    async fn lead(self) -> Result<(), RunError> {
-        let mut reader = Reader::new(self.config.farm, &self.keyring)?;
-        if !reader.may_sign(&self.key.public(), (self.clock)()) {
-            return Err(RunError::NotInForce(self.key.public()));
+    fn read_files(&self) -> Result<Reader, RunError> {
+        let (first, later) = self
+            .keyrings
+            .split_first()
+            .ok_or(KeyringError::Rule("there is no first keyring"))?;
+        let mut reader = Reader::new(self.config.farm, first)?;
+        for keyring in later {
+            reader.learn_keyring(keyring)?;
         }
+        Ok(reader)
+    }
+
+    /// Leads until there is a newer keyring, which `known` holds then.
+    async fn lead(&self, known: &mut Reader) -> Result<(), RunError> {
         self.bus.ensure_streams().await?;
-        self.publish_keyring().await?;
+        self.publish_keyrings().await?;
+        learn_keyrings(&self.bus, known).await?;
+        let key = (self.find_key)(known, (self.clock)())
+            .ok_or(RunError::NotInForce(known.keyring().position))?;
+        let mut reader = known.clone();
         learn_rosters(&self.bus, &mut reader).await?;
 
         let (sender, inputs) = mpsc::channel(256);
@@ -136,12 +177,12 @@ impl Master {
         }
         let herald = Herald {
             farm: self.config.farm,
-            key: self.key,
-            bus: self.bus,
+            key,
+            bus: self.bus.clone(),
             clock: self.clock,
         };
-        let leading = Leading {
-            config: self.config,
+        let mut leading = Leading {
+            config: self.config.clone(),
             herald: Arc::new(herald),
             reader,
             scheduler: Scheduler::default(),
@@ -152,26 +193,31 @@ impl Master {
             lease: 0,
             ours: None,
             announcing: None,
+            keyring: KeyringNews::None,
         };
-        leading.run(self.instance, self.digest, self.git).await
+        let ended = leading
+            .run(self.instance, self.digest, self.git.clone())
+            .await;
+        *known = leading.reader;
+        ended
     }
 
-    /// Puts keyring 0.0 on the bus, where every reader looks for it, unless it is there among whatever else is.
-    async fn publish_keyring(&self) -> Result<(), RunError> {
-        let subject = self.bus.subjects().keyring(Position::default());
-        let held = self.bus.read_all(Stream::Keyring, &subject, 1).await?;
-        if held.iter().all(|delivery| delivery.bytes != self.keyring) {
-            let id = PayloadId(sha256(&self.keyring)).to_hex();
-            self.bus
-                .publish_until_stored(subject, &id, self.keyring.clone())
-                .await;
+    /// Puts the keyrings on the bus, where every reader looks for them, unless they are there among whatever else is.
+    async fn publish_keyrings(&self) -> Result<(), RunError> {
+        for keyring in &self.keyrings {
+            publish_keyring(&self.bus, keyring).await?;
         }
         Ok(())
     }
 }
 
 impl Leading {
-    async fn run(mut self, instance: InstanceId, digest: Digest, git: Git) -> Result<(), RunError> {
+    async fn run(
+        &mut self,
+        instance: InstanceId,
+        digest: Digest,
+        git: Git,
+    ) -> Result<(), RunError> {
         let mut behind = FOLLOWED.len();
         while behind > 0 {
             match self.inputs.recv().await {
@@ -180,6 +226,7 @@ impl Leading {
                 None => return Ok(()),
             }
         }
+        self.check_keys()?;
         self.learn_numbers().await?;
 
         let lead = Lead {
@@ -211,6 +258,7 @@ impl Leading {
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         loop {
+            self.check_keys()?;
             let wake = self.act(&mut dispatcher).await?;
             let now = (self.herald.clock)();
             let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
@@ -235,6 +283,19 @@ impl Leading {
         }
     }
 
+    /// Whether this master may go on signing with its key.
+    fn check_keys(&self) -> Result<(), RunError> {
+        let now = (self.herald.clock)();
+        if self.keyring == KeyringNews::Newer {
+            return Err(RunError::NewKeyring);
+        }
+        if !self.reader.may_sign(&self.herald.key.public(), now) {
+            // Another one may be at hand; if not, that is said.
+            return Err(RunError::NewKeyring);
+        }
+        Ok(())
+    }
+
     /// Sends whatever is to be sent now. Returns when to decide again at the latest.
     async fn act(&mut self, dispatcher: &mut Dispatcher) -> Result<Option<Timestamp>, RunError> {
         let nobody = Roster {
@@ -252,6 +313,10 @@ impl Leading {
         };
         let now = (self.herald.clock)();
         let mut wake = None;
+        // No slave would start anything.
+        if self.reader.keys_fault(now).is_some() {
+            return Ok(None);
+        }
         for effect in self.scheduler.decide(&circumstances, now) {
             match effect {
                 Effect::Send(build) => {
@@ -263,7 +328,11 @@ impl Leading {
                     if let Some(ours) = &mut self.ours {
                         ours.insert(id);
                     }
-                    self.scheduler.apply(Fact::Ordered { id, build });
+                    self.scheduler.apply(Fact::Ordered {
+                        id,
+                        build,
+                        standing: Standing::Good,
+                    });
                 }
                 Effect::WakeAt(time) => wake = Some(time),
             }
@@ -280,11 +349,36 @@ impl Leading {
 
     fn take(&mut self, stream: Stream, delivery: &Delivery) {
         match stream {
+            Stream::Keyring => self.take_keyring(delivery),
             Stream::Roster => self.take_roster(delivery),
             Stream::Changes => self.take_change(delivery),
             Stream::Commands => self.take_command(delivery),
             Stream::Results => self.take_report(delivery),
-            Stream::Keyring | Stream::Head | Stream::Logs | Stream::Presence => {}
+            Stream::Head | Stream::Logs | Stream::Presence => {}
+        }
+    }
+
+    fn take_keyring(&mut self, delivery: &Delivery) {
+        match self.reader.learn_keyring(&delivery.bytes) {
+            Ok(Learnt::Newer) => {
+                tracing::info!(keyring = %self.reader.keyring().position, "keyring accepted");
+                self.keyring = KeyringNews::Newer;
+            }
+            Ok(Learnt::Nothing) => {}
+            Ok(Learnt::Forked) => {
+                self.keyring = KeyringNews::Forked;
+                if let Some(fork) = self.reader.chain().fork() {
+                    let [held, other] = fork.ids.map(|id| id.short());
+                    tracing::error!(
+                        code = "E-FORK", keyring = %fork.position, held, other,
+                        "two keyrings at one position: somebody else holds a master key; nothing is ordered until a succession (pybots keys rotate --master)"
+                    );
+                }
+            }
+            Err(error) => {
+                let (stream, code) = (Stream::Keyring.name(), error.code());
+                tracing::warn!(stream, sequence = delivery.sequence, code, %error, "keyring rejected");
+            }
         }
     }
 
@@ -317,6 +411,8 @@ impl Leading {
             .reader
             .open::<Change>(&delivery.bytes, Purpose::History)
         {
+            // A thief's word on what is newest decides nothing.
+            Ok(change) if change.standing() == Standing::Unproven => {}
             Ok(change) => {
                 let id = change.id();
                 let change = Box::new(change.into_body());
@@ -344,7 +440,7 @@ impl Leading {
             .open::<Command>(&delivery.bytes, Purpose::History)
         {
             Ok(command) => {
-                let (id, signer) = (command.id(), command.signer());
+                let (id, signer, standing) = (command.id(), command.signer(), command.standing());
                 if self.ours.as_ref().is_some_and(|ours| !ours.contains(&id)) {
                     // A stolen signing key shows itself here.
                     tracing::error!(command = %id.short(), %signer, "a command that this master did not order is on the bus");
@@ -353,6 +449,7 @@ impl Leading {
                     self.scheduler.apply(Fact::Ordered {
                         id,
                         build: Box::new(build),
+                        standing,
                     });
                 }
             }

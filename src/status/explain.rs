@@ -12,7 +12,9 @@ use crate::model::{
     Change, Command, FarmId, Head, KeyId, Keyring, Lead, LogChunk, PayloadId, Position, Presence,
     Report, Roster, Text,
 };
-use crate::trust::{KeyringError, OpenError, Purpose, Reader, RosterError, open_first, payload_id};
+use crate::trust::{
+    KeyringError, Learnt, OpenError, Purpose, Reader, RosterError, open_first, payload_id,
+};
 use crate::wire::{
     Anatomy, Bundle, Envelope, KeyringEnvelopes, Kind, Named, Payload, Role, Shape, decode,
     name_fields,
@@ -224,11 +226,12 @@ fn judge_unknown(found: &mut Explanation, bytes: &[u8]) {
 
 const EARLIER: &str = "a rule that comes before is broken";
 const NO_KEYS: &str = "no keyring was given";
+const OLD: &str = "the keyrings that were given hold it already, or a newer one";
 const NO_ROSTER: &str = "no roster was given, which says whose key this is";
 
 fn judge(found: &mut Explanation, known: Known, kind: Kind, bytes: &[u8]) {
     let (signature, broken) = match kind {
-        Kind::Keyring => judge_keyring(&mut found.notes, &known, bytes),
+        Kind::Keyring => judge_keyring(&mut found.notes, known, bytes),
         Kind::Roster => judge_roster(known, bytes),
         Kind::Head => judge_message::<Head>(&known, bytes),
         Kind::Lead => judge_message::<Lead>(&known, bytes),
@@ -244,40 +247,64 @@ fn judge(found: &mut Explanation, known: Known, kind: Kind, bytes: &[u8]) {
 
 type Judged = (Signature, Option<Broken>);
 
-/// Here, and only here, a keyring is judged: the first by the farm's id, later ones by the chain that begins with it.
-fn judge_keyring(notes: &mut Vec<Text>, known: &Known, bytes: &[u8]) -> Judged {
-    let itself = KeyringEnvelopes::parse(bytes)
-        .ok()
-        .map(|envelopes| FarmId(payload_id(envelopes.payload()).0));
-    if let (None, Some(itself)) = (known.farm, itself) {
-        let later = KeyringEnvelopes::parse(bytes)
-            .ok()
-            .and_then(|envelopes| decode::<Keyring>(envelopes.payload()).ok())
-            .is_some_and(|keyring| keyring.position != Position::default());
-        if later {
-            return (Signature::NotChecked(NO_KEYS), None);
+/// A keyring is judged by the farm's id if it is the first or claims to be, and else by the chain that is held.
+fn judge_keyring(notes: &mut Vec<Text>, known: Known, bytes: &[u8]) -> Judged {
+    let Ok(envelopes) = KeyringEnvelopes::parse(bytes) else {
+        return judge_first(&FarmId([0; 32]), bytes);
+    };
+    let itself = FarmId(payload_id(envelopes.payload()).0);
+    let keyring = decode::<Keyring>(envelopes.payload());
+    let is_later = keyring.is_ok_and(|keyring| keyring.position != Position::default());
+    match (known.farm, known.reader) {
+        (_, Some(mut reader)) if is_later => judge_later(&mut reader, bytes),
+        (None, None) if is_later => (Signature::NotChecked(NO_KEYS), None),
+        (Some(farm), None) if is_later && farm != itself => (Signature::NotChecked(NO_KEYS), None),
+        (Some(farm), _) => judge_first(&farm, bytes),
+        (None, _) => {
+            notes.push(Text::tidy(&format!(
+                "no farm was given: it is held against farm {itself}, whose first keyring it says it is"
+            )));
+            judge_first(&itself, bytes)
         }
-        notes.push(Text::tidy(&format!(
-            "no farm was given: it is held against farm {itself}, whose first keyring it says it is"
-        )));
     }
-    let farm = known.farm.or(itself).unwrap_or(FarmId([0; 32]));
-    match open_first(&farm, bytes) {
+}
+
+fn judge_first(farm: &FarmId, bytes: &[u8]) -> Judged {
+    match open_first(farm, bytes) {
         Ok(_) => (Signature::Matches, None),
-        Err(error) => {
-            let signature = match &error {
-                KeyringError::BadSignature(_) => Signature::DoesNotMatch,
-                KeyringError::Threshold { .. } => Signature::Matches,
-                KeyringError::Envelope(_)
-                | KeyringError::OtherFarm { .. }
-                | KeyringError::Payload(_)
-                | KeyringError::NotTheFirst(_)
-                | KeyringError::Unsound(_)
-                | KeyringError::Rule(_) => Signature::NotChecked(EARLIER),
-            };
-            (signature, Some(Broken::new(error.code(), &error)))
-        }
+        Err(error) => not_taken_in(&error),
     }
+}
+
+fn judge_later(reader: &mut Reader, bytes: &[u8]) -> Judged {
+    match reader.learn_keyring(bytes) {
+        Ok(Learnt::Newer) => (Signature::Matches, None),
+        Ok(Learnt::Nothing) => (Signature::NotChecked(OLD), None),
+        Ok(Learnt::Forked) => {
+            let why = "it contradicts the keyring that was given for its position: somebody else holds master keys";
+            let (code, why) = ("E-FORK", Text::tidy(why));
+            (Signature::Matches, Some(Broken { code, why }))
+        }
+        Err(error) => not_taken_in(&error),
+    }
+}
+
+fn not_taken_in(error: &KeyringError) -> Judged {
+    let signature = match error {
+        KeyringError::BadSignature(_) => Signature::DoesNotMatch,
+        KeyringError::Threshold { .. } | KeyringError::TakesBack { .. } => Signature::Matches,
+        KeyringError::Envelope(_)
+        | KeyringError::OtherFarm { .. }
+        | KeyringError::Payload(_)
+        | KeyringError::NotTheFirst(_)
+        | KeyringError::Unsound(_)
+        | KeyringError::Rule(_)
+        | KeyringError::Unlinked { .. }
+        | KeyringError::OtherPredecessor(_)
+        | KeyringError::NotCommitted(_)
+        | KeyringError::MastersChanged(_) => Signature::NotChecked(EARLIER),
+    };
+    (signature, Some(Broken::new(error.code(), error)))
 }
 
 fn judge_roster(known: Known, bytes: &[u8]) -> Judged {
@@ -349,7 +376,10 @@ fn judge_unsigned<T: Payload>(known: &Known, why: &'static str, bytes: &[u8]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Timestamp;
     use crate::status::verify::sample::Case;
+    use crate::trust::{SecretKey, commitment, countersign};
+    use crate::wire::encode;
 
     fn explained(farm: Option<FarmId>, bytes: &Bytes) -> Explanation {
         let known = Known {
@@ -380,6 +410,82 @@ mod tests {
         ] {
             let broken = explained(farm, &bytes).broken;
             assert_eq!(broken.map(|broken| broken.code), expected);
+        }
+    }
+
+    #[test]
+    fn a_later_keyring_is_explained_by_the_chain_that_is_held() {
+        let [master, signing] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]));
+        let first = Keyring {
+            name: "test".parse().unwrap(),
+            position: Position::default(),
+            previous: None,
+            issued: Timestamp(0),
+            expires: Timestamp(9),
+            master_keys: vec![master.public()],
+            threshold: 1,
+            commitment: commitment(1, &[signing.public()]),
+            signing_keys: vec![],
+            revoked: vec![],
+        };
+        let signed = |keyring: &Keyring, by: &SecretKey| -> Bytes {
+            countersign(&[by], keyring).unwrap().to_bytes().into()
+        };
+        let id = payload_id(&encode(&first));
+        let later = |serial, expires| Keyring {
+            position: Position {
+                generation: 0,
+                serial,
+            },
+            previous: Some(id),
+            expires: Timestamp(expires),
+            ..first.clone()
+        };
+        let farm = FarmId(id.0);
+        let first_bytes = signed(&first, &master);
+        let held = |keyrings: &[&Bytes]| {
+            let mut reader = Reader::new(farm, &first_bytes).unwrap();
+            for keyring in keyrings {
+                reader.learn_keyring(keyring).unwrap();
+            }
+            Some(reader)
+        };
+        let second = signed(&later(1, 9), &master);
+        let not_checked = |why| Signature::NotChecked(why);
+        for (what, reader, bytes, signature, code) in [
+            ("newer", held(&[]), second.clone(), Signature::Matches, None),
+            (
+                "held",
+                held(&[&second]),
+                second.clone(),
+                not_checked(OLD),
+                None,
+            ),
+            (
+                "forked",
+                held(&[&second]),
+                signed(&later(1, 8), &master),
+                Signature::Matches,
+                Some("E-FORK"),
+            ),
+            (
+                "forged",
+                held(&[]),
+                signed(&later(2, 9), &signing),
+                Signature::DoesNotMatch,
+                Some("E-SIGNATURE"),
+            ),
+            ("alone", None, second.clone(), not_checked(NO_KEYS), None),
+        ] {
+            let known = Known {
+                farm: Some(farm),
+                reader,
+                kind: None,
+                purpose: Purpose::History,
+            };
+            let found = explain(known, &bytes);
+            assert_eq!(found.signature, Some(signature), "{what}");
+            assert_eq!(found.broken.map(|broken| broken.code), code, "{what}");
         }
     }
 

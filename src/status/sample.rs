@@ -326,6 +326,7 @@ impl Sample {
             load: 0,
             paused_until: None,
             rejected: 0,
+            clock: None,
         };
         Event::Present(self.verify(self.key(slave), &presence))
     }

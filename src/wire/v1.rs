@@ -9,10 +9,10 @@ use super::codec::{
 };
 use super::fields::Named;
 use crate::model::{
-    Branch, Build, BuilderName, Cancel, Change, Command, CommandId, Commit, Digest, Experiment,
-    ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring, Lead, LogChunk,
-    Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey, Report,
-    ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
+    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
+    Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
+    Lead, LogChunk, Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey,
+    Report, ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
     SigningKeyWindow, SlaveName, SlaveState, Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
 
@@ -65,6 +65,21 @@ impl Field for Position {
 
     fn named(&self) -> Named {
         Named::Value(self.to_string())
+    }
+}
+
+impl Field for ClockOffset {
+    /// Microseconds, negative if the clock is behind.
+    fn put(&self, to: &mut Writer) {
+        sure(to.i64(self.0));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
+        Ok(Self(from.i64()?))
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} us", self.0))
     }
 }
 
@@ -220,4 +235,5 @@ record!(Presence {
     8 => load,
     9 => paused_until,
     10 => rejected,
+    11 => clock,
 });
