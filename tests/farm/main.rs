@@ -20,6 +20,7 @@ mod page;
 mod process;
 mod readme;
 mod refusals;
+mod secrets;
 mod trunk;
 mod up;
 mod viewers;
