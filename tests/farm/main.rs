@@ -24,6 +24,7 @@ mod process;
 mod readme;
 mod refusals;
 mod results;
+mod secrets;
 mod trunk;
 mod up;
 mod viewers;
