@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use pybots::bus::Stream;
-use pybots::model::{FarmId, Keyring, Position, PublicKey, Roster, Timestamp};
+use pybots::model::{FarmId, Position};
 use pybots::trust::{Chain, Purpose, Reader, SecretKey, Terms, countersign, rotation, seal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -81,6 +81,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn split(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
 /// Runs the program and answers it.
 fn answer(arguments: &[&str], answer: &str) -> Output {
     let mut child = Command::new(PYBOTS)
@@ -122,17 +126,11 @@ fn thiefs_keyring(farm: FarmId, first: &[u8], master: &Path) -> (SecretKey, Vec<
 
 #[tokio::test]
 async fn a_rotation_makes_a_key_and_a_keyring_publishes_it_and_says_who_holds_it() {
-    let farm = Farm::with_slave().await;
+    let mut farm = Farm::with_slave().await;
     let config = farm.text("master/master.toml");
     let (master, before) = (farm.text("keys/master.key"), files_of(&farm));
-    let rotate = [
-        "keys",
-        "rotate",
-        "--config",
-        &config,
-        "--master-key",
-        &master,
-    ];
+    let rotate = format!("keys rotate --config {config} --master-key {master}");
+    let rotate = split(&rotate);
 
     let dry = pybots(&[&rotate[..], &["--dry-run"]].concat());
     assert!(dry.status.success(), "{}", said(&dry));
@@ -171,6 +169,15 @@ async fn a_rotation_makes_a_key_and_a_keyring_publishes_it_and_says_who_holds_it
     let by_master = shown(&["keys", "show", "--config", &config, "--json"]);
     assert_eq!(by_viewer, by_master);
 
+    // A slave that is away is waited for, not for ever.
+    let wait =
+        format!("keys rotate --config {config} --master-key {master} --yes --wait --deadline 0");
+    farm.slave.take();
+    let waited = pybots(&split(&wait));
+    assert_eq!(waited.status.code(), Some(7), "{}", said(&waited));
+    let coverage = String::from_utf8_lossy(&waited.stdout).into_owned();
+    assert_eq!(coverage.trim(), "0 of 1 slave holds 0.2; waiting for maple");
+
     // Done once, it is done.
     let again = pybots(&["keys", "publish", "--config", &config]);
     assert!(
@@ -207,7 +214,8 @@ async fn a_master_key_signs_on_a_machine_without_network_by_files_alone() {
         fs::copy(farm.path("keys").join(name), stick.path(name)).unwrap();
     }
     let (draft, key) = (stick.text("test-farm.0.1.draft"), stick.text("master.key"));
-    let sign = ["keys", "sign", &draft, "--key", &key];
+    let sign = format!("keys sign {draft} --key {key}");
+    let sign = split(&sign);
     declines(&sign, "no answer came, where 0.1 was wanted");
     assert_eq!(
         answer(&sign, "yes").status.code(),
@@ -354,15 +362,8 @@ fn k_of_n_master_keys_sign_together_or_one_machine_after_the_other() {
     // Two of the three successors are enough as well: each knows the set that it belongs to.
     let first = folder.text("test-farm.keyring");
     let successors = [1, 3].map(|n| folder.text(&format!("successor-{n}.key")));
-    let succession = [
-        "keys",
-        "rotate",
-        "--master",
-        "--keyring",
-        &first,
-        "--confirm",
-        "1.0",
-    ];
+    let succession = format!("keys rotate --master --keyring {first} --confirm 1.0");
+    let succession = split(&succession);
     let one = ["--successor-key", &successors[0]];
     let two = ["--successor-key", &successors[1]];
     succeed(&[&succession[..], &one, &two].concat());
@@ -386,15 +387,8 @@ fn a_successor_takes_the_master_keys_place_with_nothing_else_in_hand() {
     fs::rename(folder.path("successor.key"), drawer.path("successor.key")).unwrap();
     let first = drawer.text("test-farm.keyring");
     let successor = drawer.text("successor.key");
-    let succession = [
-        "keys",
-        "rotate",
-        "--master",
-        "--keyring",
-        &first,
-        "--successor-key",
-        &successor,
-    ];
+    let succession = format!("keys rotate --master --keyring {first} --successor-key {successor}");
+    let succession = split(&succession);
     fails_with(
         &[&succession[..], &["--yes"]].concat(),
         2,
@@ -449,19 +443,76 @@ fn a_successor_takes_the_master_keys_place_with_nothing_else_in_hand() {
             .success()
     );
     let next = drawer.text("successor.1.key");
-    let again = [
-        "keys",
-        "rotate",
-        "--master",
-        "--keyring",
-        &first,
-        "--successor-key",
-        &next,
-        "--confirm",
-        "2.0",
-    ];
+    let again =
+        format!("keys rotate --master --keyring {first} --successor-key {next} --confirm 2.0");
+    let again = split(&again);
     succeed(&again);
     assert_eq!(drawer.show()["position"], "2.0");
+}
+
+/// Runs each; it must end with that code and sentence, and the folder be as it was.
+fn each_fails(folder: &Folder, cases: &[(String, i32, &str)]) {
+    let names = folder.names();
+    for (line, exit, sentence) in cases {
+        fails_with(&split(line), *exit, sentence);
+        assert_eq!(folder.names(), names, "{line}");
+    }
+}
+
+#[test]
+fn a_draft_is_signed_only_with_the_right_key_for_the_right_farm_on_its_own_chain() {
+    let (ours, theirs) = (Folder::new(&[]), Folder::new(&[]));
+    assert!(ours.rotate(&["--draft"]).status.success());
+    let draft = ours.text("test-farm.0.1.draft");
+    let (key, keyring) = (ours.text("master.key"), ours.text("test-farm.keyring"));
+    let their_farm = theirs.show()["farm"].as_str().unwrap().to_owned();
+    // A draft that every slave would refuse: it builds on another farm's first keyring.
+    let refused = theirs.text("test-farm.0.1.draft");
+    fs::copy(&draft, &refused).unwrap();
+    // A name that lies.
+    let misnamed = ours.text("test-farm.0.2.draft");
+    fs::copy(&draft, &misnamed).unwrap();
+    let sign = |draft: &str, key: &str| format!("keys sign {draft} --confirm 0.1 --key {key}");
+    let no_master = "is no master key of keyring 0.1";
+    let cases = [
+        (sign(&draft, &theirs.text("master.key")), 8, no_master),
+        (sign(&draft, &ours.text("signing.key")), 8, no_master),
+        (
+            sign(&draft, &ours.text("no.key")),
+            8,
+            "cannot read the key file",
+        ),
+        (sign(&draft, &keyring), 8, "so others can read it"),
+        (sign(&keyring, &key), 4, "is not the draft of a keyring"),
+        (sign(&misnamed, &key), 4, "which its name does not say"),
+        (sign(&refused, &key), 4, "E-PREDECESSOR"),
+        (
+            sign(&draft, &format!("{key} --farm {their_farm}")),
+            4,
+            "not of the pinned farm",
+        ),
+        (format!("keys verify {draft}"), 4, "E-ENVELOPE"),
+        (
+            format!("keys verify {keyring} --farm {their_farm}"),
+            4,
+            "E-FARM",
+        ),
+        (
+            format!("keys show {draft}"),
+            4,
+            "is not a keyring that verifies",
+        ),
+    ];
+    each_fails(&ours, &cases);
+    // A sibling that does not belong to the chain.
+    fs::remove_file(&refused).unwrap();
+    let rotated = theirs.rotate(&["--master-key", &theirs.text("master.key")]);
+    assert!(rotated.status.success());
+    let sibling = ours.text("test-farm.0.1.keyring");
+    fs::copy(theirs.path("test-farm.0.1.keyring"), &sibling).unwrap();
+    let not_ours = "test-farm.0.1.keyring is not a keyring that verifies";
+    fails_with(&["keys", "show", &keyring], 4, not_ours);
+    fails_with(&["keys", "verify", &sibling], 4, "E-PREDECESSOR");
 }
 
 #[test]
@@ -470,145 +521,60 @@ fn each_wrong_thing_in_hand_is_named_and_nothing_is_made() {
     assert!(ours.rotate(&["--draft"]).status.success());
     let draft = ours.text("test-farm.0.1.draft");
     let (key, keyring) = (ours.text("master.key"), ours.text("test-farm.keyring"));
-    let (their_key, successor) = (theirs.text("master.key"), ours.text("successor.key"));
-    let (their_farm, signing) = (
-        theirs.show()["farm"].to_string().replace('"', ""),
-        ours.text("signing.key"),
-    );
-    let missing = ours.text("no/master.key");
-    // A draft that every slave would refuse: it names another farm's first keyring as its own.
-    let refused = theirs.text("test-farm.0.1.draft");
-    fs::copy(&draft, &refused).unwrap();
-    // A name that lies.
-    let misnamed = ours.text("test-farm.0.2.draft");
-    fs::copy(&draft, &misnamed).unwrap();
-    let sign = |draft, key| vec!["keys", "sign", draft, "--confirm", "0.1", "--key", key];
-    let rotate = |more: &[&'static str]| {
-        [
-            &["keys", "rotate", "--yes", "--keyring"][..],
-            &[&*keyring],
-            more,
-        ]
-        .concat()
+    let other_farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    let rotate = |more: &str| format!("keys rotate --yes --keyring {keyring} {more}");
+    let succeed_with = |key: &str, more: &str| {
+        format!(
+            "keys rotate --master --confirm 1.0 --keyring {keyring} --successor-key {key} {more}"
+        )
     };
-    let succeed_with = |key| {
-        vec![
-            "keys",
-            "rotate",
-            "--master",
-            "--confirm",
-            "1.0",
-            "--keyring",
-            &keyring,
-            "--successor-key",
-            key,
-        ]
-    };
-    let cases: Vec<(Vec<&str>, i32, &str)> = vec![
+    let successor = ours.text("successor.key");
+    let others = "announces other successor keys";
+    let cases = [
+        (rotate(""), 8, "test-farm.0.1.draft is there already"),
+        (rotate("--serial 0"), 2, "would change nothing"),
+        (rotate("--serial 3"), 2, "who signs?"),
         (
-            sign(&draft, &their_key),
-            8,
-            "is no master key of keyring 0.1",
-        ),
-        (sign(&draft, &signing), 8, "is no master key of keyring 0.1"),
-        (sign(&draft, &missing), 8, "cannot read the key file"),
-        (sign(&draft, &keyring), 8, "so others can read it"),
-        (sign(&keyring, &key), 4, "is not the draft of a keyring"),
-        (sign(&misnamed, &key), 4, "which its name does not say"),
-        (sign(&refused, &key), 4, "E-PREDECESSOR"),
-        (
-            [sign(&draft, &key), vec!["--farm", &their_farm]].concat(),
-            4,
-            "not of the pinned farm",
-        ),
-        (rotate(&[]), 8, "test-farm.0.1.draft is there already"),
-        (rotate(&["--serial", "0"]), 2, "would change nothing"),
-        (rotate(&["--serial", "3"]), 2, "who signs?"),
-        (
-            rotate(&[
-                "--farm",
-                "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
-            ]),
+            rotate(&format!("--farm {other_farm}")),
             4,
             "not of the pinned farm",
         ),
         (
-            vec!["keys", "rotate", "--master", "--keyring", &keyring],
+            format!("keys rotate --master --keyring {keyring}"),
             2,
             "--successor-key",
         ),
+        (succeed_with(&theirs.text("successor.key"), ""), 8, others),
+        (succeed_with(&key, ""), 8, others),
         (
-            succeed_with(&their_key),
-            8,
-            "announces other successor keys",
-        ),
-        (succeed_with(&key), 8, "announces other successor keys"),
-        (
-            [succeed_with(&successor), vec!["--from", &draft]].concat(),
+            succeed_with(&successor, &format!("--from {draft}")),
             8,
             "is none of the keyrings",
         ),
         (
-            [succeed_with(&successor), vec!["--compromised", "AAAA"]].concat(),
+            succeed_with(&successor, "--compromised AAAA"),
             2,
-            "lists no signing key",
+            "lists no signing key AAAA",
         ),
+        (succeed_with(&successor, "--yes"), 2, "cannot be used with"),
         (
-            vec!["keys", "revoke", "AAAA", "--retired", "--keyring", &keyring],
+            format!("keys revoke AAAA --retired --keyring {keyring}"),
             2,
             "lists no signing key AAAA",
         ),
         (
-            vec!["keys", "revoke", "AAAA", "--keyring", &keyring],
+            format!("keys revoke AAAA --keyring {keyring}"),
             2,
             "--compromised",
         ),
-        (vec!["keys", "verify", &draft], 4, "E-"),
+        (format!("keys publish --keyring {keyring}"), 2, "which bus?"),
         (
-            vec!["keys", "verify", &keyring, "--farm", &their_farm],
-            4,
-            "E-FARM",
-        ),
-        (
-            vec!["keys", "show", &draft],
-            4,
-            "is not a keyring that verifies",
-        ),
-        (
-            vec!["keys", "publish", "--keyring", &keyring],
+            "keys init x --masters 2 --threshold 3 --dir /nonexistent".to_owned(),
             2,
-            "which bus?",
+            "cannot sign",
         ),
     ];
-    let names = ours.names();
-    for (arguments, exit, sentence) in cases {
-        fails_with(&arguments, exit, sentence);
-        assert_eq!(ours.names(), names, "{arguments:?}");
-    }
-    // A sibling that does not belong to the chain.
-    assert!(theirs.path("signing.key").exists());
-    fs::remove_file(&refused).unwrap();
-    assert!(
-        theirs
-            .rotate(&["--master-key", &their_key])
-            .status
-            .success()
-    );
-    fs::copy(
-        theirs.path("test-farm.0.1.keyring"),
-        ours.path("test-farm.0.1.keyring"),
-    )
-    .unwrap();
-    fails_with(
-        &["keys", "show", &keyring],
-        4,
-        "test-farm.0.1.keyring is not a keyring that verifies",
-    );
-    fails_with(
-        &["keys", "verify", &ours.text("test-farm.0.1.keyring")],
-        4,
-        "E-PREDECESSOR",
-    );
+    each_fails(&ours, &cases);
 }
 
 #[tokio::test]
@@ -625,15 +591,8 @@ async fn a21_what_only_the_bus_holds_stops_every_ceremony_but_a_succession() {
     farm.publish(farm.bus.subjects().keyring(at(0, 1)), keyring)
         .await;
 
-    let rotate = [
-        "keys",
-        "rotate",
-        "--config",
-        &config,
-        "--master-key",
-        &master,
-        "--yes",
-    ];
+    let rotate = format!("keys rotate --config {config} --master-key {master} --yes");
+    let rotate = split(&rotate);
     fails_with(
         &rotate,
         4,
@@ -671,17 +630,9 @@ async fn a21_what_only_the_bus_holds_stops_every_ceremony_but_a_succession() {
         "ours was not sent"
     );
 
-    let succession = [
-        "keys",
-        "rotate",
-        "--master",
-        "--config",
-        &config,
-        "--successor-key",
-        &successor,
-        "--confirm",
-        "1.0",
-    ];
+    let succession =
+        format!("keys rotate --master --config {config} --successor-key {successor} --confirm 1.0");
+    let succession = split(&succession);
     let done = pybots(&succession);
     assert!(done.status.success(), "{}", said(&done));
     let told = format!("signing key {} stands only there", thief.public());
@@ -726,16 +677,9 @@ async fn a_revocation_vouches_for_the_roster_first_and_leaves_out_whom_a_thief_l
     .await;
 
     let stolen = farm.signing.public().to_string();
-    let revoke = [
-        "keys",
-        "revoke",
-        &stolen,
-        "--compromised",
-        "--config",
-        &config,
-        "--master-key",
-        &master,
-    ];
+    let revoke =
+        format!("keys revoke {stolen} --compromised --config {config} --master-key {master}");
+    let revoke = split(&revoke);
     let dry = pybots(&[&revoke[..], &["--dry-run"]].concat());
     assert!(dry.status.success(), "{}", said(&dry));
     assert!(
@@ -789,18 +733,11 @@ async fn a_revocation_vouches_for_the_roster_first_and_leaves_out_whom_a_thief_l
             .success()
     );
     let id = fresh.id().to_string();
-    let retire = [
-        "keys",
-        "revoke",
-        &id[..14],
-        "--retired",
-        "--config",
-        &config,
-        "--master-key",
-        &master,
-        "--confirm",
-        "0.2",
-    ];
+    let retire = format!(
+        "keys revoke {} --retired --config {config} --master-key {master} --confirm 0.2",
+        &id[..14]
+    );
+    let retire = split(&retire);
     let retired = pybots(&retire);
     assert!(retired.status.success());
     assert!(!String::from_utf8_lossy(&retired.stderr).contains("signed anew"));

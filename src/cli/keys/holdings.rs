@@ -134,11 +134,7 @@ impl Holdings {
             match publish.await {
                 Ok(_) => return Ok(true),
                 Err(BusError::Overtaken) => {}
-                Err(
-                    error @ (BusError::Unreachable { .. }
-                    | BusError::Login { .. }
-                    | BusError::Request { .. }),
-                ) => {
+                Err(error) => {
                     return Err(Failure::from(error).advice(format!(
                         "Keyring {position} is perhaps not on the bus yet; its file is. Try again: pybots keys publish."
                     )));

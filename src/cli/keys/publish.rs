@@ -56,15 +56,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         ));
     };
     holdings.check_agreement(&desk.keyrings)?;
+    let newest = desk.keyrings.newest();
     let vouch = if holdings.holds(&desk.keyrings).await? {
         None
     } else {
-        Vouch::plan(&holdings, desk.keyrings.newest(), arguments.roster_version).await?
+        Vouch::plan_and_tell(Some(&holdings), newest, arguments.roster_version).await?
     };
-    if let Some(vouch) = &vouch {
-        vouch.tell();
+    if vouch.is_some() {
         consent::ask(
-            &desk.keyrings.newest().position.to_string(),
+            &newest.position.to_string(),
             arguments.confirm.as_deref(),
             "Nothing was signed or published.",
         )?;

@@ -104,13 +104,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         making::check_absent(&path)?;
     }
     making.tell(&desk, holdings.as_ref());
-    let vouch = match &holdings {
-        Some(holdings) => Vouch::plan(holdings, &making.draft, arguments.roster_version).await?,
-        None => None,
-    };
-    if let Some(vouch) = &vouch {
-        vouch.tell();
-    }
+    let version = arguments.roster_version;
+    let vouch = Vouch::plan_and_tell(holdings.as_ref(), &making.draft, version).await?;
     if answers.dry_run {
         say!(
             "Only shown: {} The new keys are other ones each time.",

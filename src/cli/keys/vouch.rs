@@ -32,7 +32,7 @@ pub(super) struct Vouch {
 impl Vouch {
     /// What has to be vouched for if `draft` comes into force; nothing, if the newest roster's signer still counts then.
     /// `version` names another roster than the newest one.
-    pub(super) async fn plan(
+    async fn plan(
         holdings: &Holdings,
         draft: &Keyring,
         version: Option<u64>,
@@ -110,8 +110,23 @@ impl Vouch {
         }))
     }
 
-    /// Lists what is vouched for.
-    pub(super) fn tell(&self) {
+    /// The same where there may be no bus to ask; lists what is vouched for.
+    pub(super) async fn plan_and_tell(
+        holdings: Option<&Holdings>,
+        draft: &Keyring,
+        version: Option<u64>,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(holdings) = holdings else {
+            return Ok(None);
+        };
+        let vouch = Self::plan(holdings, draft, version).await?;
+        if let Some(vouch) = &vouch {
+            vouch.tell();
+        }
+        Ok(vouch)
+    }
+
+    fn tell(&self) {
         say!(
             "The roster was signed by a key that no longer counts then. It is signed anew, as it stands in version {}:",
             self.taken_from
@@ -177,11 +192,7 @@ impl Vouch {
                 }
                 // Whoever commands the broker can take numbers.
                 Err(BusError::Overtaken) => self.version = self.version.saturating_add(1),
-                Err(
-                    error @ (BusError::Unreachable { .. }
-                    | BusError::Login { .. }
-                    | BusError::Request { .. }),
-                ) => {
+                Err(error) => {
                     return Err(not_sent(error));
                 }
             }
@@ -243,11 +254,7 @@ async fn publish_head(
             }
             // The master that runs announces one now and then.
             Err(BusError::Overtaken) => {}
-            Err(
-                error @ (BusError::Unreachable { .. }
-                | BusError::Login { .. }
-                | BusError::Request { .. }),
-            ) => {
+            Err(error) => {
                 return Err(not_sent(error));
             }
         }
