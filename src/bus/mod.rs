@@ -3,6 +3,7 @@
 //! The broker is trusted with nothing: whatever matters is signed and every reader verifies for itself. Permissions at the
 //! broker ([`server_config`]) are a second wall.
 
+mod announcements;
 mod connection;
 mod consumer;
 mod follow;
@@ -14,6 +15,7 @@ mod read;
 mod server;
 mod stream;
 
+pub use announcements::Announcements;
 pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_public_key};
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};

@@ -126,13 +126,6 @@ impl Keyrings {
         self.reader.keyring()
     }
 
-    /// Keyring 0.0 as it travels.
-    pub(super) fn first_message(&self) -> &[u8] {
-        self.messages
-            .get(&Position::default())
-            .map_or(&[], Vec::as_slice)
-    }
-
     /// Each as it travels, in the order of their positions.
     pub(super) fn messages(&self) -> &BTreeMap<Position, Vec<u8>> {
         &self.messages

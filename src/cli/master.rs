@@ -15,7 +15,7 @@ use super::{clock, files, slave, stop_signal};
 use crate::bus::{Bus, Login, Patience};
 use crate::master::{Application, Git, Master, MasterConfig, RunError, approve};
 use crate::model::{Digest, Text};
-use crate::trust::{SecretKey, sha256};
+use crate::trust::{Reader, SecretKey, sha256};
 use crate::wire::Subjects;
 
 #[derive(Debug, clap::Subcommand)]
@@ -185,12 +185,11 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let checked = Checked::load(path)?;
     let bus = checked.setup.connect(Patience::Brief).await?;
     let Checked {
-        setup,
-        keyrings,
-        key,
+        setup, keyrings, ..
     } = checked;
-    let keyring = keyrings.first_message().to_vec();
     let Setup { config, text, .. } = setup;
+    let signing_key = config.signing_key.clone();
+    let find_key = move |reader: &Reader, now| files::signing_key(&signing_key, reader, now).ok();
     let farm_file = FarmFile {
         farm: config.farm,
         bus: config.bus.clone(),
@@ -206,8 +205,8 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let digest = Digest(sha256(text.as_bytes()));
     let master = Master {
         config,
-        keyring,
-        key,
+        keyrings: keyrings.messages().values().cloned().collect(),
+        find_key: Box::new(find_key),
         bus,
         instance: slave::instance()?,
         digest,
@@ -222,8 +221,11 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         Err(RunError::Bus(error)) => Err(error.into()),
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
-        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded | RunError::StoreLost)) => {
-            Err(Failure::error(error))
-        }
+        Err(
+            error @ (RunError::Dispatch(_)
+            | RunError::TaskEnded
+            | RunError::StoreLost
+            | RunError::NewKeyring),
+        ) => Err(Failure::error(error)),
     }
 }

@@ -4,6 +4,7 @@
 //! so nothing further down needs to check it again.
 
 mod build;
+mod chain;
 mod change;
 mod command;
 mod coverage;
@@ -18,6 +19,7 @@ mod text;
 mod time;
 
 pub use build::{BuildId, BuildIdError, BuildState, Verdict};
+pub use chain::{ChainFaults, ReportChain};
 pub use change::{Change, Commit};
 pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
 pub use coverage::{Coverage, KeyringsHeld};
@@ -28,7 +30,9 @@ pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
     SlaveName,
 };
-pub use report::{Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts};
+pub use report::{
+    ClockOffset, Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts,
+};
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};

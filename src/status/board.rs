@@ -5,14 +5,16 @@
 //! viewer to the same board. A report counts only for the command whose id it names, if that is on record and meant the
 //! key that signed the report; whatever else was signed is a [`Stray`], and is never a result.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod chains;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{
     BuildId, BuilderName, Cancel, Change, Command, Head, KeyId, PayloadId, Presence, Report,
-    Roster, SlaveName, Timestamp, Verdict,
+    ReportChain, Roster, SlaveName, Timestamp, Verdict,
 };
-use crate::trust::{Standing, Verified, key_id};
+use crate::trust::{Standing, Verified};
 
 use super::build::BuildStatus;
 use super::tail::Unproven;
@@ -115,8 +117,8 @@ pub struct Board {
     reports: BTreeMap<PayloadId, BTreeMap<u64, Reported>>,
     /// The place of each report: the first, if the stream holds it more than once.
     places: BTreeMap<PayloadId, u64>,
-    /// The sequence numbers of what each key has reported, per builder.
-    chains: BTreeMap<KeyId, BTreeMap<BuilderName, BTreeSet<u64>>>,
+    /// What each report key has signed.
+    chains: BTreeMap<KeyId, ReportChain>,
     unproven: BTreeMap<(&'static str, u64), Unproven>,
 }
 
@@ -169,6 +171,10 @@ impl Board {
             Event::Present(presence) => {
                 let newness = |p: &Verified<Presence>| (p.body().issued, p.body().sequence, p.id());
                 let said = presence.body();
+                self.chains
+                    .entry(presence.signer())
+                    .or_default()
+                    .sign_of_life(said);
                 let held = self.presences.get(&said.slave);
                 if held.is_none_or(|held| newness(held) < newness(&presence)) {
                     self.presences.insert(said.slave.clone(), presence);
@@ -224,8 +230,13 @@ impl Board {
     fn report(&mut self, reported: Reported) {
         let said = reported.report.body();
         let command = said.command;
-        let held = self.reports.entry(command).or_default();
         let id = reported.report.id();
+        // Also what is not held: it was said.
+        self.chains
+            .entry(reported.report.signer())
+            .or_default()
+            .report(id, said);
+        let held = self.reports.entry(command).or_default();
         match self.places.get(&id) {
             Some(place) if *place <= reported.sequence => return,
             Some(place) => {
@@ -242,12 +253,6 @@ impl Board {
             self.places.remove(&newest.remove().report.id());
         }
         self.places.insert(id, reported.sequence);
-        self.chains
-            .entry(reported.report.signer())
-            .or_default()
-            .entry(said.builder.clone())
-            .or_default()
-            .insert(said.sequence);
         held.insert(reported.sequence, reported);
         self.fold(&command);
     }
@@ -364,24 +369,6 @@ impl Board {
     /// What does not verify, by stream and place.
     pub fn unproven(&self) -> impl Iterator<Item = &Unproven> {
         self.unproven.values()
-    }
-
-    /// How many reports of a slave are known to be missing: its numbering passes over them. What lies before the first
-    /// report of any of its builders may have been retired by the stream's own cap, and is not counted.
-    #[must_use]
-    pub fn missing_reports(&self, slave: &SlaveName) -> u64 {
-        let line = self.roster.as_ref().and_then(|roster| roster.line(slave));
-        let chain = line.and_then(|line| self.chains.get(&key_id(&line.report_key)));
-        let Some(chain) = chain else { return 0 };
-        let complete_from = chain.values().filter_map(BTreeSet::first).max();
-        let newest = chain.values().filter_map(BTreeSet::last).max();
-        let (Some(&from), Some(&to)) = (complete_from, newest) else {
-            return 0;
-        };
-        let held: BTreeSet<&u64> = chain.values().flat_map(|held| held.range(from..)).collect();
-        (to - from)
-            .saturating_add(1)
-            .saturating_sub(held.len() as u64)
     }
 }
 

@@ -8,7 +8,9 @@ pub(super) use sentence::of_silent_master;
 
 use super::board::Board;
 use super::row::{Row, Shown, SlaveStanding};
-use crate::model::{Branch, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict};
+use crate::model::{
+    Branch, ChainFaults, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict,
+};
 
 /// The whole farm at a glance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -254,6 +256,35 @@ fn word(row: &Row) -> Word {
     }
 }
 
+/// What is wrong with the chain of a slave's reports, a line each.
+fn of_chain(slave: &SlaveName, faults: ChainFaults) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(from) = faults.forked_from {
+        let forked = faults.forked;
+        notes.push(if faults.cloned {
+            format!(
+                "two instances of {slave} report since its report {from}, as if it had been copied or set back; reports \
+                 that it signed twice: {forked}"
+            )
+        } else {
+            format!(
+                "reports of {slave} that it signed twice, differently, since its report {from}: {forked}"
+            )
+        });
+    }
+    let counts = [
+        (
+            faults.broken,
+            "that do not name the one before, so that one was exchanged",
+        ),
+        (faults.missing, "that are missing"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        notes.push(format!("reports of {slave} {what}: {count}"));
+    }
+    notes
+}
+
 /// What is odd about the streams or the slaves, a line each.
 pub(super) fn notes(board: &Board, rows: &[Row]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -263,19 +294,16 @@ pub(super) fn notes(board: &Board, rows: &[Row]) -> Vec<String> {
             && last.disputed
         {
             notes.push(format!(
-                "{}/{}: the slave signed two verdicts that differ; the first is shown",
+                "{}/{}: the slave signed two different ends of it; the first is shown",
                 row.builder, last.number
             ));
         }
         if let Some(slave) = &row.slave
-            && row.missing_reports > 0
+            && !row.chain.is_none()
             && !counted.contains(&slave)
         {
             counted.push(slave);
-            notes.push(format!(
-                "reports of {slave} that are missing: {}",
-                row.missing_reports
-            ));
+            notes.extend(of_chain(slave, row.chain));
         }
     }
     let counts = [

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::digest::payload_id;
 use super::keyring::{KeyringError, check, check_rules, commitment, open_first};
-use crate::model::{FarmId, Keyring, PayloadId, Position, RevocationReason};
+use crate::model::{FarmId, Keyring, PayloadId, Position, PublicKey, RevocationReason};
 use crate::wire::{KeyringEnvelopes, decode, encode};
 
 /// What a keyring changed.
@@ -20,14 +20,15 @@ pub enum Learnt {
     Newer,
     /// Nothing: it is known, or older than the newest.
     Nothing,
-    /// It contradicts one that is held at its position. Nothing is to be believed of this generation any more.
+    /// It contradicts one that is held. Nothing is to be believed of this generation any more.
     Forked,
 }
 
-/// Two different keyrings at one position, both signed as they must be: somebody else holds master keys.
+/// Two keyrings that contradict each other, both signed as they must be, so that somebody else holds master keys: they
+/// stand at one position, or one calls a key stolen and a later one does not.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fork {
-    /// The position.
+    /// The position of that which came later.
     pub position: Position,
     /// What each is identified by: first the one that was held, then the one that contradicts it.
     pub ids: [PayloadId; 2],
@@ -220,16 +221,19 @@ impl Chain {
         if let Some(held) = self.seen.get(&position.serial) {
             return Ok(self.forked(held.clone(), link));
         }
-        if position < held {
-            self.remember(&link);
-            return Ok(Learnt::Nothing);
+        let [earlier, later] = if position < held {
+            [&link.keyring, &self.newest.keyring]
+        } else {
+            [&self.newest.keyring, &link.keyring]
+        };
+        if takes_back(earlier, later) {
+            return Ok(self.forked(Seen::from(&self.newest), link));
         }
-        // Of two that claim one place, neither leads on.
-        if self.fork.is_some() {
-            return Ok(Learnt::Nothing);
-        }
-        self.takes_nothing_back(&link.keyring)?;
         self.remember(&link);
+        // Of two that contradict each other, neither leads on.
+        if position < held || self.fork.is_some() {
+            return Ok(Learnt::Nothing);
+        }
         self.newest = link;
         Ok(Learnt::Newer)
     }
@@ -307,29 +311,6 @@ impl Chain {
         }
     }
 
-    /// Within a generation nobody who is honest forgets that a key was stolen. A succession may: what it overrides can
-    /// have been a thief's.
-    fn takes_nothing_back(&self, keyring: &Keyring) -> Result<(), KeyringError> {
-        let compromised = |keyring: &Keyring| -> Vec<_> {
-            let revoked = keyring.revoked.iter();
-            revoked
-                .filter(|key| key.reason == RevocationReason::Compromised)
-                .map(|key| key.window.key)
-                .collect()
-        };
-        let still = compromised(keyring);
-        match compromised(&self.newest.keyring)
-            .into_iter()
-            .find(|key| !still.contains(key))
-        {
-            Some(key) => Err(KeyringError::TakesBack {
-                position: keyring.position,
-                key,
-            }),
-            None => Ok(()),
-        }
-    }
-
     fn succeed(&mut self, before: Link, link: Link) {
         self.firsts.pop();
         self.firsts.push(before);
@@ -358,6 +339,19 @@ impl Chain {
             self.seen.pop_first();
         }
     }
+}
+
+/// Whether a key that `earlier` calls stolen is none to `later`. Within a generation nobody who is honest forgets that. A
+/// succession may: what it overrides can have been a thief's.
+fn takes_back(earlier: &Keyring, later: &Keyring) -> bool {
+    let stolen = |keyring: &Keyring| -> BTreeSet<PublicKey> {
+        let revoked = keyring.revoked.iter();
+        revoked
+            .filter(|key| key.reason == RevocationReason::Compromised)
+            .map(|key| key.window.key)
+            .collect()
+    };
+    !stolen(earlier).is_subset(&stolen(later))
 }
 
 #[cfg(test)]

@@ -63,14 +63,6 @@ pub enum KeyringError {
         "keyring {0} changes master keys, threshold or commitment, which only a succession may do"
     )]
     MastersChanged(Position),
-    /// A stolen key would be believed again.
-    #[error("keyring {position} takes back that key {key} was compromised")]
-    TakesBack {
-        /// Where it stands.
-        position: Position,
-        /// Which key.
-        key: PublicKey,
-    },
 }
 
 impl KeyringError {
@@ -90,7 +82,6 @@ impl KeyringError {
             Self::OtherPredecessor(_) => "E-PREDECESSOR",
             Self::NotCommitted(_) => "E-COMMITMENT",
             Self::MastersChanged(_) => "E-MASTERS",
-            Self::TakesBack { .. } => "E-TAKES-BACK",
         }
     }
 }

@@ -4,6 +4,8 @@ mod keys;
 mod roster;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 
@@ -158,8 +160,8 @@ struct Signer {
 struct Reporter {
     key: SoundKey,
     line: RosterLine,
-    /// The key that signed the roster with that line.
-    introduced_by: KeyId,
+    /// The key that signed the roster with that line; none if the line is this party's own.
+    introduced_by: Option<KeyId>,
 }
 
 /// What one party has verified so far of a farm, and its means to verify more.

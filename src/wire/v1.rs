@@ -8,10 +8,10 @@ use super::codec::{
     Field, Fields, PayloadError, Writer, bytes, choice, either, number, record, sure, text,
 };
 use crate::model::{
-    Branch, Build, BuilderName, Cancel, Change, Command, CommandId, Commit, Digest, Experiment,
-    ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring, Lead, LogChunk,
-    Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey, Report,
-    ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
+    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
+    Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
+    Lead, LogChunk, Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey,
+    Report, ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
     SigningKeyWindow, SlaveName, SlaveState, Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
 
@@ -56,6 +56,17 @@ impl Field for Position {
             generation: from.u32()?,
             serial: from.u32()?,
         })
+    }
+}
+
+impl Field for ClockOffset {
+    /// Microseconds, negative if the clock is behind.
+    fn put(&self, to: &mut Writer) {
+        sure(to.i64(self.0));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
+        Ok(Self(from.i64()?))
     }
 }
 
@@ -211,4 +222,5 @@ record!(Presence {
     8 => load,
     9 => paused_until,
     10 => rejected,
+    11 => clock,
 });

@@ -21,6 +21,7 @@ mod page;
 mod process;
 mod readme;
 mod refusals;
+mod results;
 mod trunk;
 mod up;
 mod viewers;

@@ -319,7 +319,9 @@ pub(super) async fn send_unless_told_not_to(
             send(desk, holdings, vouch, &publishing.patience).await
         }
         Some(_) | None => {
-            say!("  --  not published: until pybots keys publish it counts for nobody");
+            say!(
+                "  --  not published: until pybots keys publish, or until the master is started with it, it counts for nobody"
+            );
             Ok(Exit::Ok)
         }
     }

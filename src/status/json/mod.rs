@@ -26,8 +26,8 @@ use std::io;
 use serde::Serialize;
 
 pub use document::{
-    BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, FarmDocument,
-    MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
+    BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, EndingDocument,
+    FarmDocument, MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
 pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
@@ -196,7 +196,8 @@ fn row_document(row: Row, now: Timestamp) -> RowDocument {
         last_seen: row.last_seen,
         silent: row.silent,
         paused_until: row.paused_until,
-        missing_reports: row.missing_reports,
+        missing_reports: row.chain.missing,
+        chain: row.chain,
     }
 }
 
@@ -258,7 +259,9 @@ fn build_document<'a>(
         verdict,
         detail: ending.and_then(|ending| detail(&ending.body)),
         code: build.refusal_code(),
-        disputed: build.disputed,
+        disputed: build.is_disputed(),
+        contradictions: build.contradictions.iter().map(ending_document).collect(),
+        chain: board.chain_faults_of(build),
         cancelled: board.cancel_of(build).map(|cancel| &cancel.reason),
         reason: &order.reason,
         requester: order.requester.as_ref(),
@@ -288,6 +291,17 @@ fn build_document<'a>(
         report_signer: ending.map(|ending| ending.signer),
         log,
         isolation,
+    }
+}
+
+fn ending_document(ending: &Ending) -> EndingDocument<'_> {
+    EndingDocument {
+        report: ending.report,
+        report_signer: ending.signer,
+        verdict: ending.body.verdict(),
+        detail: detail(&ending.body),
+        ended: ending.issued,
+        stored: ending.stored,
     }
 }
 

@@ -104,7 +104,14 @@ fn a_board_is_one_document() {
           "last_seen": "2026-11-22T18:04:50.000Z",
           "silent": false,
           "paused_until": null,
-          "missing_reports": 0
+          "missing_reports": 0,
+          "chain": {
+            "missing": 0,
+            "broken": 0,
+            "forked": 0,
+            "forked_from": null,
+            "cloned": false
+          }
         }
       ],
       "strays": [
@@ -113,7 +120,7 @@ fn a_board_is_one_document() {
           "sequence": 8,
           "stored": "2026-11-22T18:15:01.001Z",
           "issued": "2026-11-22T18:15:01.000Z",
-          "report": "SHA256:4VtQZ6Fz9DyBCd7n0n3bH0wVWcLeJz4u6I72kRTTMDE",
+          "report": "SHA256:pMmmhMD5f5GNGWcDPPqQLU47GostqOcUgM36oKSvVn8",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "build": "foo-maple/9",
           "slave": "maple",
@@ -163,6 +170,14 @@ fn a_build_is_one_document() {
       "detail": null,
       "code": null,
       "disputed": false,
+      "contradictions": [],
+      "chain": {
+        "missing": 0,
+        "broken": 0,
+        "forked": 0,
+        "forked_from": null,
+        "cloned": false
+      },
       "cancelled": null,
       "reason": "check-in on cpython main",
       "requester": null,
@@ -239,7 +254,7 @@ fn a_build_is_one_document() {
       "received_to_started_us": 4100,
       "ended": "2026-11-22T18:02:00.000Z",
       "stored": "2026-11-22T18:02:00.001Z",
-      "report": "SHA256:e6lRUsX5RxlBR8BO6jENN5p4MTwj+NVV+FZ6frW+Wak",
+      "report": "SHA256:f4+fzBE4NdbIrtvu5IcMGhWqla6E3Fajpco5ehoRJJA",
       "report_signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
       "log": "SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA",
       "isolation": "plain"
@@ -274,12 +289,12 @@ fn an_entry_is_one_line() {
     write_entry(&sample.delivered(9, b"junk".to_vec()), &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {"schema":"pybots.entry.v1","kind":"report","sequence":1,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:01.000Z","report":"SHA256:zvOclbuQgrYl60eyP2RiR3WVZTtzyedIIsva5dPy0Mk","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":1,"keyring":"0.0","event":"accepted","received":"2026-11-22T18:00:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:VzPNrCHxHgwO+WRIztw0hQxF63Jt+uZdM7Hhga3juJQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:2JvDSH3ogNRWnroiQnsDqmm2PyhVWxCdbSJh+4brg10","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:9CLA/lTU70/0JuSHgFo/u3vGgySsqLAaQvpTsGKRJ30","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:k+bIPI/m60iAiy+MIKJBTyrJx9AvOIUlZXHgNmNneK8","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:yTRjMbUv5PJU/MnZuLP7ZyKsxFuqTq7P6knetsSl20Q","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:a6X61OTMzXMKawya0Zb/Ug0AIjYc/aEk7cKYvnIaEcU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:QHuErkLN+k3rVn0VPg56XMyrI/vQInHF1GYwAS+3tNE","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:05yyXj/i8Ak5YcubZfADs/V3Z4xTpfUZcxA57Uz+m6g","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:2cHS07RO5TiV9Bo1hegqtbmdyHEcLYvLpqpEBIHsKCw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:jr53GcEzmB1CCRssz6tZKXrJrnhTFD3sM+EV8cSsgRQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:lRIQTDHreHq289g3pnC8+kszrr+hp18cQK1OhweAKqU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:TU8gr9jaHlO/odBmKjJV7q7p5VAWGUoMctcHzNXErZw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
     {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: decode CBOR failure: Io(EndOfFile)"}
     "#);
 }

@@ -168,7 +168,7 @@ fn a_slave_that_contradicts_itself_makes_nothing_green() {
         overview
             .notes
             .iter()
-            .any(|note| note.contains("two verdicts"))
+            .any(|note| note.contains("two different ends"))
     );
 }
 

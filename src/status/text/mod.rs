@@ -5,6 +5,7 @@ mod build;
 mod entry;
 mod list;
 mod log;
+mod odd;
 pub(super) mod since;
 mod span;
 mod table;
@@ -19,7 +20,8 @@ pub use span::{age, span};
 pub use verification::write_verification;
 
 pub(super) use board::slave_mark;
-pub(super) use build::{detail, isolation_word, later, step_badge, warnings};
+pub(super) use build::{detail, isolation_word, later, step_badge};
+pub(super) use odd::warnings;
 
 use crate::model::{BuildState, Verdict};
 use crate::status::row::Shown;

@@ -54,6 +54,17 @@ fn every_single_bit_of_a_bundle_matters() {
         cancel: Some(case.cancel(id(&case.order))),
         ..case.bundle()
     };
+    // A part that is added one day must be tried, too.
+    let Bundle {
+        keyrings,
+        rosters,
+        command: _,
+        cancel,
+        reports,
+        log,
+    } = &bundle;
+    let parts = [keyrings, rosters, reports, log.as_ref().unwrap()].map(Vec::len);
+    assert_eq!((parts, cancel.is_some()), ([1; 4], true));
     let file = bundle.to_bytes().unwrap();
     assert!(verify_file(case.sample.farm, &file).is_verified());
     let accepted = |from: usize, step: usize| -> Vec<usize> {

@@ -12,7 +12,7 @@ use crate::trust::keyring::KeyringError;
 /// Why nothing may be started on the word of any key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeysFault {
-    /// Two keyrings claim one place, so somebody else holds master keys.
+    /// Two keyrings contradict each other, so somebody else holds master keys.
     Forked(Fork),
     /// The newest keyring has expired.
     Expired {
@@ -79,7 +79,7 @@ impl Reader {
         let signers = &self.signers;
         let counts = |signer: &KeyId| counts(signers, signer);
         self.reporters
-            .retain(|_, reporter| counts(&reporter.introduced_by));
+            .retain(|_, reporter| reporter.introduced_by.is_none_or(|signer| counts(&signer)));
         if self
             .roster
             .as_ref()

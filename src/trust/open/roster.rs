@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{OpenError, Purpose, Reader, Reporter, Standing, Verified};
-use crate::model::{KeyId, PublicKey, Roster, RosterLine, SlaveName};
-use crate::trust::key::{SoundKey, UnsoundKey};
+use crate::model::{KeyId, PublicKey, Roster, RosterLine, SlaveName, SlaveState, Text, Timestamp};
+use crate::trust::key::{SecretKey, SoundKey, UnsoundKey};
 
 /// Why a roster was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ impl Reader {
                 Reporter {
                     key,
                     line: line.clone(),
-                    introduced_by: roster.signer,
+                    introduced_by: Some(roster.signer),
                 },
             ));
         }
@@ -117,6 +117,30 @@ impl Reader {
             self.roster = Some(roster);
         }
         Ok(())
+    }
+
+    /// Believes reports of `slave` by `key`, which this party holds itself, whatever the roster says.
+    pub fn know_reporter(&mut self, slave: SlaveName, key: &SecretKey) {
+        let Ok(sound) = SoundKey::new(key.public()) else {
+            return;
+        };
+        let line = RosterLine {
+            slave,
+            report_key: key.public(),
+            bus_key: PublicKey([0; 32]),
+            owner: Text::default(),
+            platform: Text::default(),
+            builders: Vec::new(),
+            state: SlaveState::Active,
+            approved: Timestamp(0),
+            closed: None,
+        };
+        let reporter = Reporter {
+            key: sound,
+            line,
+            introduced_by: None,
+        };
+        self.reporters.insert(key.id(), reporter);
     }
 
     /// The roster's line, open or closed, of the key that signed a report.

@@ -14,6 +14,15 @@ fn what_the_slave_itself_contradicts_is_named() {
             },
             &["E-DISPUTED report no. 7"],
         ),
+        // It knew, and now it does not.
+        (
+            |case| {
+                case.bodies.push(ReportBody::Lost {
+                    detail: text("it was stopped"),
+                });
+            },
+            &["E-DISPUTED report no. 7"],
+        ),
         (
             |case| case.bodies.insert(5, ended(1, 0)),
             &["E-DISPUTED report no. 6"],
@@ -47,7 +56,7 @@ fn what_the_slave_itself_contradicts_is_named() {
         let mut found = codes(&case, &case.bundle());
         // A log that no step of the command wrote, and a digest over steps that are not there, follow from E-STEP.
         found.retain(|found| {
-            !found.starts_with("E-LOG") && (number != 4 || found.starts_with("E-STEP"))
+            !found.starts_with("E-LOG") && (number != 5 || found.starts_with("E-STEP"))
         });
         assert_eq!(found, *expected, "case {number}");
     }
@@ -79,6 +88,8 @@ fn links_between_neighbours_must_hold_and_a_gap_is_told() {
     };
     let first = verify(case.sample.farm, &whole).reports[0].id();
     for (sequence, previous, expected) in [
+        (17, None, "E-CHAIN report no. 2"),
+        (17, Some(PayloadId([1; 32])), "E-CHAIN report no. 2"),
         (18, Some(PayloadId([2; 32])), "E-CHAIN report no. 2"),
         (18, None, "E-CHAIN report no. 2"),
         (19, Some(first), "E-CHAIN report no. 2"),

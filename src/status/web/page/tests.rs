@@ -11,7 +11,7 @@ use crate::model::{BuildId, Verdict};
 use crate::status::board::Board;
 use crate::status::live::BusState;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
-use crate::status::sample::{Sample, at};
+use crate::status::sample::{Sample, at, finished};
 use crate::status::view::Farm;
 use markup::{assert_well_formed, text_of};
 use scenes::{big_farm, hostile, small_farm, window};
@@ -376,4 +376,31 @@ fn a88_only_lines_of_logs_are_let_through_as_they_are() {
     assert_eq!(all.matches("safe").count(), 1);
     assert!(all.contains("<code>{{ line.html|safe }}</code>"));
     assert!(!all.contains("autoescape") && !all.contains("|e(") && !all.contains("escape("));
+}
+
+#[test]
+fn a97_a98_the_pages_say_what_is_missing_and_what_is_disputed() {
+    let (sample, mut board) = small_farm(&[Verdict::Passed]);
+    let calm = Shown::new(&sample, board.clone(), 300);
+    for page in [
+        calm.overview(),
+        calm.build("foo-maple/1", &LogView::Nothing),
+    ] {
+        assert!(!page.contains("class=\"notes\""), "{page}");
+    }
+    let order = sample.order("foo-maple", 1, 'a');
+    board.apply(sample.reported(&order, 18, 30, finished(Verdict::Failed)));
+    let odd = Shown::new(&sample, board, 300);
+    let (overview, build) = (
+        text_of(&odd.overview()),
+        text_of(&odd.build("foo-maple/1", &LogView::Nothing)),
+    );
+    for said in [
+        "! disputed",
+        "foo-maple/1: the slave signed two different ends of it",
+        "reports of maple that are missing: 2",
+    ] {
+        assert!(overview.contains(said), "{said}: {overview}");
+    }
+    assert!(build.contains("it also signed failed"), "{build}");
 }
