@@ -192,7 +192,17 @@ async fn drill_1_a_stolen_signing_key_orders_nothing_from_the_moment_its_revocat
     for (number, received) in &thiefs {
         assert!(
             *received <= seen,
-            "build {number} was accepted {:?} after the revocation was seen\n{}", received.since(seen), farm.slave_said().lines().filter(|l| l.contains("keyring") || l.contains("head") || l.contains("rejected") || l.contains("accepted")).map(|l| l.chars().take(330).collect::<String>()).collect::<Vec<_>>().join("\n")
+            "build {number} was accepted {:?} after the revocation was seen\n{}",
+            received.since(seen),
+            farm.slave_said()
+                .lines()
+                .filter(|l| l.contains("keyring")
+                    || l.contains("head")
+                    || l.contains("rejected")
+                    || l.contains("accepted"))
+                .map(|l| l.chars().take(330).collect::<String>())
+                .collect::<Vec<_>>()
+                .join("\n")
         );
     }
     assert!(thiefs.iter().all(|(accepted, _)| *accepted < number));
