@@ -27,6 +27,8 @@ use crate::trust::Sha256;
 pub(super) enum Stop {
     /// The master cancelled it.
     Cancelled,
+    /// The key that ordered it was stolen.
+    KeyStolen,
     /// The slave itself is being stopped.
     SlaveStops,
 }
@@ -136,8 +138,12 @@ impl Executor {
                 )),
             }
         }
-        let cut_short =
-            tally.verdict == Verdict::Cancelled && *stop.borrow() == Some(Stop::SlaveStops);
+        let why = *stop.borrow();
+        if tally.verdict == Verdict::Cancelled && why == Some(Stop::KeyStolen) {
+            let detail = "the key that ordered it was revoked: somebody else may hold it";
+            tally.detail = Some(Text::tidy(detail));
+        }
+        let cut_short = tally.verdict == Verdict::Cancelled && why == Some(Stop::SlaveStops);
         let ending = if cut_short {
             ReportBody::Lost {
                 detail: Text::tidy("the slave was stopped while the build was under way"),

@@ -18,6 +18,7 @@ use crate::trust::{KeysFault, Verified};
 #[derive(Debug)]
 pub struct Admitted {
     id: PayloadId,
+    signer: KeyId,
     build: Build,
     mappings: Vec<Mapping>,
 }
@@ -27,6 +28,12 @@ impl Admitted {
     #[must_use]
     pub fn id(&self) -> PayloadId {
         self.id
+    }
+
+    /// The key that ordered it.
+    #[must_use]
+    pub fn signer(&self) -> KeyId {
+        self.signer
     }
 
     /// The command.
@@ -285,7 +292,7 @@ impl Gate {
     /// first rule that fails is the answer.
     #[must_use]
     pub fn decide(&self, command: Verified<Command>, situation: &Situation<'_>) -> Decision {
-        let id = command.id();
+        let (id, signer) = (command.id(), command.signer());
         // Before every other rule: an answer once given is not followed by another.
         if situation.seen {
             return Decision::Replay;
@@ -301,7 +308,7 @@ impl Gate {
         match command.into_body() {
             // A cancel only ever stops something, so it passes hours, pause, load and a stale head.
             Command::Cancel(cancel) => Decision::Cancel(cancel),
-            Command::Build(build) => match self.admit(id, build, situation) {
+            Command::Build(build) => match self.admit((id, signer), build, situation) {
                 Ok(admitted) => Decision::Run(Box::new(admitted)),
                 Err(refusal) => Decision::Refuse(refusal),
             },
@@ -324,7 +331,7 @@ impl Gate {
 
     fn admit(
         &self,
-        id: PayloadId,
+        (id, signer): (PayloadId, KeyId),
         build: Build,
         situation: &Situation<'_>,
     ) -> Result<Admitted, Refusal> {
@@ -406,6 +413,7 @@ impl Gate {
         }
         Ok(Admitted {
             id,
+            signer,
             build,
             mappings,
         })

@@ -25,8 +25,8 @@ use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
 use crate::bus::{Bus, KeyringCursor, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, PayloadId,
-    Presence, ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
+    PayloadId, Presence, ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -99,7 +99,8 @@ struct Running {
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
     /// The builders at work, and on what.
     busy: BTreeMap<PayloadId, BuilderName>,
-    cancels: BTreeMap<PayloadId, watch::Sender<Option<Stop>>>,
+    /// What was accepted and has not ended: by whose order, and how to stop it.
+    cancels: BTreeMap<PayloadId, (KeyId, watch::Sender<Option<Stop>>)>,
     rejected: u64,
     /// Held for as long as the slave runs.
     _lock: File,
@@ -235,7 +236,7 @@ impl Running {
     /// Stops what runs, says so, and gives the bus a moment to take it.
     async fn wind_down(&mut self) -> Result<(), RunError> {
         tracing::info!(builds = self.builds.len(), "slave stopping");
-        for cancel in self.cancels.values() {
+        for (_, cancel) in self.cancels.values() {
             cancel.send_replace(Some(Stop::SlaveStops));
         }
         while self.builds.join_next().await.is_some() {}
@@ -355,7 +356,7 @@ impl Running {
         self.voice
             .say(id, build, ReportBody::Accepted { received }, entries)?;
         let (sender, stop) = watch::channel(None);
-        self.cancels.insert(id, sender);
+        self.cancels.insert(id, (job.signer(), sender));
         self.queue.push_back(Queued { job, stop });
         Ok(())
     }
@@ -386,7 +387,7 @@ impl Running {
 
     fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
         tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
-        if let Some(sender) = self.cancels.get(&cancel.target) {
+        if let Some((_, sender)) = self.cancels.get(&cancel.target) {
             sender.send_replace(Some(Stop::Cancelled));
             return Ok(());
         }

@@ -34,7 +34,7 @@ script = "scripts/prepare_packages.sh"
 script = "scripts/run_tests.py"
 "#;
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -7,6 +7,7 @@ use super::{RunError, Running};
 use crate::bus::{Bus, KeyringCursor, Progress, Stream, Taken};
 use crate::model::{Build, ClockOffset, Command, Head, Position, Timestamp};
 use crate::slave::config::SlaveConfig;
+use crate::slave::execute::Stop;
 use crate::slave::journal::Journal;
 use crate::trust::{Learnt, OpenError, Purpose, Reader, Verified};
 
@@ -175,7 +176,18 @@ impl Running {
             tracing::warn!("head forgotten: its key is no longer believed");
             self.head = None;
         }
+        self.stop_what_thieves_ordered();
         Ok(taken)
+    }
+
+    /// Nothing that a stolen key ordered goes on, nor does what waits for its turn begin.
+    fn stop_what_thieves_ordered(&self) {
+        for (id, (signer, stop)) in &self.cancels {
+            if !self.reader.counts(signer) && stop.borrow().is_none() {
+                tracing::warn!(command = %id.short(), %signer, "build stopped: its key is no longer believed");
+                stop.send_replace(Some(Stop::KeyStolen));
+            }
+        }
     }
 
     /// Opens a command. Before one is turned away because its key is not known, or one is decided that speaks of a newer

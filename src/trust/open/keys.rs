@@ -93,7 +93,13 @@ impl Reader {
     /// Whether what was verified before is still to be acted on: its signer is listed, and not as stolen.
     #[must_use]
     pub fn stands_by<T>(&self, said: &Verified<T>) -> bool {
-        said.standing == Standing::Good && counts(&self.signers, &said.signer)
+        said.standing == Standing::Good && self.counts(&said.signer)
+    }
+
+    /// Whether a signing key is listed, and not as stolen.
+    #[must_use]
+    pub fn counts(&self, signer: &KeyId) -> bool {
+        counts(&self.signers, signer)
     }
 
     /// How much a signing key outranks others; none if it is not listed.
