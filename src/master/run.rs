@@ -163,7 +163,7 @@ impl Master {
         if held.iter().all(|delivery| delivery.bytes != self.keyring) {
             let id = PayloadId(sha256(&self.keyring)).to_hex();
             self.bus
-                .publish_until_stored(subject, &id, self.keyring.clone())
+                .publish_until_held(Stream::Keyring, subject, &id, self.keyring.clone())
                 .await;
         }
         Ok(())
