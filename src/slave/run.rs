@@ -20,7 +20,7 @@ use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
-use crate::bus::{Bus, Parcel};
+use crate::bus::{Bus, BusError, Parcel};
 use crate::model::{
     Build, BuilderName, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Presence,
     ReportBody, Text, Timestamp,
@@ -46,6 +46,9 @@ pub enum RunError {
     /// Its memory fails; without it nothing may run.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Nothing more can come over the bus.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// A part of the slave ended that never should; the next start finds everything on record.
     #[error("a part of the slave ended; that is a fault in pybots itself")]
     TaskEnded,
@@ -129,6 +132,7 @@ impl Slave {
         tokio::pin!(stop);
         let reader = tokio::select! {
             reader = newest::learn_keyring(&self.config, &self.bus, &journal) => reader?,
+            () = self.bus.ended() => return Err(BusError::Ended.into()),
             () = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
@@ -199,6 +203,8 @@ impl Running {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => RunError::TaskEnded,
                 }),
+                // What runs comes to its end first; what it said is sent after the next start.
+                () = bus.ended(), if self.builds.is_empty() => return Err(BusError::Ended.into()),
                 () = &mut *stop => break,
             }
         }
