@@ -28,7 +28,7 @@ async fn a_master_killed_between_two_check_ins_neither_loses_nor_repeats_one() {
     assert_eq!(farm.ran(), expected);
 }
 
-async fn wait_for_build(farm: &Farm, number: u64) {
+pub(crate) async fn wait_for_build(farm: &Farm, number: u64) {
     let id = format!("foo-linux/{number}").parse().unwrap();
     let verdict = eventually("a verdict", || async {
         farm.board().await.verdict_of(&id, now())

@@ -368,20 +368,11 @@ steps = {steps}
     /// Every verified report that the results stream holds, in its order.
     pub(crate) async fn reports(&self) -> Vec<Verified<Report>> {
         let reader = self.reader().await;
-        let mut reports = Vec::new();
-        for delivery in self
-            .bus
-            .read_all(Stream::Results, ">", 1)
-            .await
-            .unwrap_or_default()
-        {
-            reports.extend(
-                reader
-                    .open::<Report>(&delivery.bytes, Purpose::History)
-                    .ok(),
-            );
-        }
-        reports
+        let held = self.bus.read_all(Stream::Results, ">", 1).await;
+        held.unwrap_or_default()
+            .iter()
+            .filter_map(|held| reader.open(&held.bytes, Purpose::History).ok())
+            .collect()
     }
 
     /// Waits for the report that ends a build.

@@ -1,13 +1,13 @@
 //! What the master makes of a command stream that is not its own alone.
 
 use pybots::bus::Stream;
-use pybots::model::Verdict;
 use pybots::trust::payload_id;
 use pybots::wire::Envelope;
 
+use crate::crashes::wait_for_build;
 use crate::harness::Farm;
 use crate::hostile::{Pick, Proxy, Rule, Way, starts};
-use crate::process::{eventually, now};
+use crate::process::eventually;
 
 #[tokio::test]
 async fn a129_a_command_that_the_master_did_not_order_raises_the_alarm() {
@@ -15,7 +15,7 @@ async fn a129_a_command_that_the_master_did_not_order_raises_the_alarm() {
     farm.check_in("first");
     farm.start_master();
     farm.start_slave().await;
-    built(&farm, 1).await;
+    wait_for_build(&farm, 1).await;
     // A thief of the signing key.
     let mut forged = farm.order(7, &["record"]);
     forged.builder = "bar-linux".parse().unwrap();
@@ -33,7 +33,7 @@ async fn a129_a_command_that_the_master_did_not_order_raises_the_alarm() {
     })
     .await;
     farm.check_in("second");
-    built(&farm, 2).await;
+    wait_for_build(&farm, 2).await;
     let said = farm.master.as_ref().unwrap().said();
     assert_eq!(
         said.matches("did not order").count(),
@@ -67,8 +67,8 @@ async fn a110_a_message_id_that_was_used_up_before_does_not_keep_a_command_or_a_
             .await;
         proxy.be_honest();
     }
-    built(&farm, 1).await;
-    built(&farm, 2).await;
+    wait_for_build(&farm, 1).await;
+    wait_for_build(&farm, 2).await;
     assert_eq!(starts(&farm), ["foo-linux/1", "foo-linux/2"]);
     let commands = farm.bus.read_all(Stream::Commands, ">", 1).await.unwrap();
     assert_eq!(
@@ -87,7 +87,7 @@ async fn a135_a_woken_old_leader_orders_nothing() {
     farm.check_in("first");
     farm.start_master();
     farm.start_slave().await;
-    built(&farm, 1).await;
+    wait_for_build(&farm, 1).await;
     let mut old = farm.master.take().unwrap();
     old.pause();
     farm.start_master();
@@ -104,7 +104,7 @@ async fn a135_a_woken_old_leader_orders_nothing() {
     assert!(old.said().contains("another master took the lead"));
     master.resume();
     farm.master = Some(master);
-    built(&farm, 2).await;
+    wait_for_build(&farm, 2).await;
     farm.settle(99).await;
     let ran = farm.ran();
     assert_eq!(
@@ -112,13 +112,4 @@ async fn a135_a_woken_old_leader_orders_nothing() {
         1,
         "{ran:?}"
     );
-}
-
-async fn built(farm: &Farm, number: u64) {
-    let id = format!("foo-linux/{number}").parse().unwrap();
-    let verdict = eventually("a verdict", || async {
-        farm.board().await.verdict_of(&id, now())
-    })
-    .await;
-    assert_eq!(verdict, Verdict::Passed);
 }
