@@ -179,6 +179,11 @@ pub enum BusError {
         #[source]
         source: async_nats::Error,
     },
+    /// The client is no more.
+    #[error(
+        "the client of the bus has ended, which a server can bring about by lines that make no sense"
+    )]
+    Ended,
     /// A publish that expected the stream to stand elsewhere.
     #[error("another message was stored first")]
     Overtaken,
@@ -306,6 +311,13 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// Waits until the client has ended for good: a line that it cannot read may make it panic, and nothing of it comes
+    /// back then. Cancel-safe.
+    pub async fn ended(&self) {
+        let mut connections = self.connections.clone();
+        while connections.changed().await.is_ok() {}
+    }
+
     /// Tells of each time that the connection comes back, from now on.
     #[must_use]
     pub fn returns(&self) -> Returns {
@@ -386,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn reconnect_delay_is_jittered_and_capped() {
+    fn a114_reconnect_delay_is_jittered_and_capped() {
         for (attempts, least) in [
             (0, 250),
             (1, 250),

@@ -35,7 +35,7 @@ impl BusError {
         match self {
             Self::Login { .. } => BusTrouble::Login,
             Self::Unreachable { source, .. } => unreachable(source),
-            Self::Request { .. } | Self::Overtaken => BusTrouble::Other,
+            Self::Request { .. } | Self::Ended | Self::Overtaken => BusTrouble::Other,
         }
     }
 }

@@ -13,6 +13,9 @@ use super::stream::Stream;
 pub struct Stored {
     /// Its sequence in the stream.
     pub sequence: u64,
+    /// Whether nothing was stored now, because the server knows a message of that id already: an earlier try of the same
+    /// one, or somebody else's.
+    pub repeat: bool,
 }
 
 /// What a publisher takes to be the newest message.
@@ -42,6 +45,38 @@ impl Bus {
         }
     }
 
+    /// The same for somebody who may read the stream, and so need not believe that what has the id is the message.
+    ///
+    /// Never await this on a task that must stay live.
+    pub async fn publish_until_held(
+        &self,
+        stream: Stream,
+        subject: String,
+        id: &str,
+        bytes: Vec<u8>,
+    ) -> Stored {
+        let mut id = id.to_owned();
+        loop {
+            let stored = self
+                .publish_until_stored(subject.clone(), &id, bytes.clone())
+                .await;
+            if !stored.repeat {
+                return stored;
+            }
+            match self.read(stream, ">", stored.sequence).await {
+                Ok(held) if held.first().is_some_and(|held| held.bytes == bytes) => return stored,
+                Ok(_) => {
+                    tracing::warn!(%subject, "message id used by another message");
+                    id.push('+');
+                }
+                Err(error) => {
+                    tracing::warn!(%subject, error = %source_of(&error), "message not found again");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+
     async fn publish_once(
         &self,
         subject: String,
@@ -52,7 +87,8 @@ impl Bus {
         self.store(subject, message).await
     }
 
-    /// Publishes if the newest message is the expected one.
+    /// Publishes if the newest message is the expected one. That alone keeps a repeat out, so no id goes along that
+    /// somebody else could have used up.
     ///
     /// # Errors
     ///
@@ -62,13 +98,11 @@ impl Bus {
         &self,
         stream: Stream,
         subject: String,
-        id: &str,
         bytes: Vec<u8>,
         expected: Expected,
     ) -> Result<Stored, BusError> {
         let message = PublishMessage::build()
             .payload(bytes.into())
-            .message_id(id)
             .expected_stream(stream.name());
         let message = match expected {
             Expected::Stream(sequence) => message.expected_last_sequence(sequence),
@@ -113,6 +147,7 @@ impl Bus {
         let ack = ack.await.map_err(classify)?;
         Ok(Stored {
             sequence: ack.sequence,
+            repeat: ack.duplicate,
         })
     }
 }

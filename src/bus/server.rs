@@ -138,8 +138,9 @@ fn rights(subjects: &Subjects, access: &Access, user: &User) -> (Vec<String>, Ve
                 format!("$JS.API.CONSUMER.INFO.COMMANDS.{slave}"),
                 format!("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.{slave}"),
                 format!("$JS.ACK.COMMANDS.{slave}.>"),
-                // The longer form that nats-server uses by default from 2.16 on.
-                format!("$JS.ACK.*.*.COMMANDS.{slave}.>"),
+                // The longer form that nats-server uses by default from 2.16 on. `_` stands for no JetStream domain; a `*`
+                // there would let a slave whose name is a number acknowledge for others in the shorter form.
+                format!("$JS.ACK._.*.COMMANDS.{slave}.>"),
             ];
             // Results, because a slave whose disk is an older copy finds its own newer reports there.
             publish.extend(direct_get(&[
@@ -187,7 +188,7 @@ mod tests {
     use crate::model::FarmId;
 
     #[test]
-    fn a_slave_may_write_only_under_its_own_name_and_never_make_a_consumer() {
+    fn a106_a108_a_slave_may_write_only_under_its_own_name_and_never_make_a_consumer() {
         let subjects = Subjects::new(&FarmId([1; 32]));
         let user = User::Key {
             nkey: "UMAPLE".to_owned(),

@@ -151,6 +151,7 @@ impl From<BusError> for Failure {
             BusError::Login { .. } => Self::new(Exit::NotAuthorised, error)
                 .advice("Nothing was done. Ask the operator whether this key stands in the server's list of users."),
             BusError::Request { .. } => Self::new(Exit::Unreachable, error),
+            BusError::Ended => Self::new(Exit::Unreachable, error).advice("Start it again."),
             BusError::Overtaken => Self::error(error).advice("Somebody else was faster; try again."),
         }
     }

@@ -7,7 +7,11 @@ use crate::bus::{Bus, BusError, Expected, Stream, bus_public_key};
 use crate::model::{
     BuilderName, NameError, PublicKey, Roster, RosterLine, SlaveName, SlaveState, Text, Timestamp,
 };
-use crate::trust::{Reader, RosterError, SecretKey, seal};
+use crate::trust::{Purpose, Reader, RosterError, SecretKey, seal};
+
+/// The logins that are no slave's, by the names in their inboxes: the master's, and the viewers' unless a farm file says
+/// otherwise.
+const LOGINS: [&str; 2] = ["master", "viewer"];
 
 /// What `pybots slave init` prints for the operator: one line, all public.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,6 +99,9 @@ pub enum ApprovalError {
     /// What the bus holds as roster, or what would become it, is not acceptable.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// The master's or the viewers' login has that name, and an inbox that bears it.
+    #[error("the name {0} is that of another login; a slave needs one of its own")]
+    NameReserved(SlaveName),
     /// Somebody else has that name.
     #[error("slave {0} is on the roster with other keys")]
     NameTaken(SlaveName),
@@ -129,13 +136,16 @@ pub async fn learn_rosters(bus: &Bus, reader: &mut Reader) -> Result<(), BusErro
 ///
 /// # Errors
 ///
-/// [`ApprovalError::NameTaken`] or [`ApprovalError::BuilderTaken`].
+/// [`ApprovalError::NameReserved`], [`ApprovalError::NameTaken`] or [`ApprovalError::BuilderTaken`].
 pub fn approved(
     reader: &Reader,
     application: &Application,
     owner: Text,
     now: Timestamp,
 ) -> Result<Roster, ApprovalError> {
+    if LOGINS.contains(&application.slave.as_str()) {
+        return Err(ApprovalError::NameReserved(application.slave.clone()));
+    }
     let mut lines = reader
         .roster()
         .map_or_else(Vec::new, |roster| roster.lines.clone());
@@ -220,14 +230,22 @@ pub async fn approve(
     // Every reader will judge it by these rules, so it is judged by them before anybody sees it.
     reader.learn_roster(&sealed.bytes)?;
     let subject = bus.subjects().roster(roster.version);
-    // The subject must be empty: two operators who approve at once cannot both make version n.
-    let id = sealed.id.to_hex();
+    // No such version may stand there: two operators who approve at once cannot both make it. Anything else may, and
+    // keeps nobody away.
+    let found = bus.read_newest(Stream::Roster, &subject).await?;
+    if found.as_ref().is_some_and(|held| {
+        reader
+            .open::<Roster>(&held.bytes, Purpose::History)
+            .is_ok_and(|held| held.body().version >= roster.version)
+    }) {
+        return Err(BusError::Overtaken.into());
+    }
+    let last = found.map_or(0, |held| held.sequence);
     bus.publish_expecting(
         Stream::Roster,
         subject,
-        &id,
         sealed.bytes,
-        Expected::Subject(0),
+        Expected::Subject(last),
     )
     .await?;
     Ok(roster.version)

@@ -85,13 +85,12 @@ impl Dispatcher {
         subject: String,
         sealed: &Sealed,
     ) -> Result<(), DispatchError> {
-        let id = sealed.id.to_hex();
         loop {
             let expected = Expected::Stream(self.last);
             let bytes = sealed.bytes.clone();
             match self
                 .bus
-                .publish_expecting(Stream::Commands, subject.clone(), &id, bytes, expected)
+                .publish_expecting(Stream::Commands, subject.clone(), bytes, expected)
                 .await
             {
                 Ok(stored) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::watch::{Mirror, WatchError};
-use crate::bus::Bus;
+use crate::bus::{Bus, Stream};
 use crate::model::{Branch, Change, Clock, FarmId, RepositoryName, Revision};
 use crate::trust::{SecretKey, seal, sha256};
 
@@ -83,7 +83,7 @@ impl Watcher {
                 .change(&self.name, &sha256(branch.as_str().as_bytes()));
             self.herald
                 .bus
-                .publish_until_stored(subject, &sealed.id.to_hex(), sealed.bytes)
+                .publish_until_held(Stream::Changes, subject, &sealed.id.to_hex(), sealed.bytes)
                 .await;
             tracing::info!(repository = %self.name, %branch, revision = %tip, "branch moved");
             self.known.insert(branch, tip);

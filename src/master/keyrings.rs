@@ -44,7 +44,7 @@ pub async fn publish_keyring(bus: &Bus, bytes: &[u8]) -> Result<(), RunError> {
     let held = bus.read_all(Stream::Keyring, &subject, 1).await?;
     if held.iter().all(|delivery| delivery.bytes != bytes) {
         let id: PayloadId = payload_id(bytes);
-        bus.publish_until_stored(subject, &id.to_hex(), bytes.to_vec())
+        bus.publish_until_held(Stream::Keyring, subject, &id.to_hex(), bytes.to_vec())
             .await;
     }
     Ok(())

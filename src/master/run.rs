@@ -247,7 +247,8 @@ impl Leading {
         for (name, repository) in repositories {
             self.watch(name, &repository, git.clone());
         }
-        let mut returns = self.herald.bus.returns();
+        let bus = self.herald.bus.clone();
+        let mut returns = bus.returns();
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         loop {
@@ -271,6 +272,7 @@ impl Leading {
                 // A server that was started anew has forgotten what it kept in memory only.
                 () = returns.next() => self.restore_streams().await?,
                 Some(_) = self.errands.join_next() => {}
+                () = bus.ended() => return Err(BusError::Ended.into()),
                 Some(_) = self.tasks.join_next() => return Err(RunError::TaskEnded),
                 () = tokio::time::sleep(sleep) => {}
             }

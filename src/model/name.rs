@@ -143,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn builder_name_accepts_exactly_one_subject_token() {
+    fn a105_builder_name_accepts_exactly_one_subject_token() {
         let long = "a".repeat(49);
         for good in ["debian-amd64", "0", &"a".repeat(48)] {
             assert!(good.parse::<BuilderName>().is_ok(), "{good:?}");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn command_id_is_never_a_path() {
+    fn a63_command_id_is_never_a_path() {
         for bad in ["../x", "/bin/sh", ".hidden", "a/b", "test foo", "TEST"] {
             assert!(bad.parse::<CommandId>().is_err(), "{bad:?}");
         }
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_holds_a_wildcard_a_dot_or_a_template(raw in ".*") {
+        fn a105_no_name_holds_a_wildcard_a_dot_or_a_template(raw in ".*") {
             if let Ok(name) = raw.parse::<SlaveName>() {
                 let dangerous = name.as_str().contains(['*', '>', '.', '$', '{', ' ']);
                 prop_assert!(!dangerous, "{}", name);

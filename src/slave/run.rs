@@ -23,7 +23,7 @@ use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
-use crate::bus::{Bus, KeyringCursor, Parcel};
+use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
     Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
     PayloadId, Presence, ReportBody, Text, Timestamp,
@@ -49,6 +49,9 @@ pub enum RunError {
     /// Its memory fails; without it nothing may run.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Nothing more can come over the bus.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// A part of the slave ended that never should; the next start finds everything on record.
     #[error("a part of the slave ended; that is a fault in pybots itself")]
     TaskEnded,
@@ -138,6 +141,7 @@ impl Slave {
         tokio::pin!(stop);
         let reader = tokio::select! {
             reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
+            () = self.bus.ended() => return Err(BusError::Ended.into()),
             () = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
@@ -227,6 +231,8 @@ impl Running {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => RunError::TaskEnded,
                 }),
+                // What runs comes to its end first; what it said is sent after the next start.
+                () = bus.ended(), if self.builds.is_empty() => return Err(BusError::Ended.into()),
                 () = &mut *stop => break,
             }
         }

@@ -164,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_command_subject_always_has_exactly_five_tokens(slave in "[a-z0-9][a-z0-9-]{0,47}", builder in "[a-z0-9][a-z0-9-]{0,47}") {
+        fn a105_a_command_subject_always_has_exactly_five_tokens(slave in "[a-z0-9][a-z0-9-]{0,47}", builder in "[a-z0-9][a-z0-9-]{0,47}") {
             let subjects = Subjects::new(&FarmId([9; 32]));
             let subject = subjects.command(&slave.parse().unwrap(), &builder.parse().unwrap());
             prop_assert_eq!(subject.split('.').count(), 5);

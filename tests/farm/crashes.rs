@@ -28,7 +28,7 @@ async fn a_master_killed_between_two_check_ins_neither_loses_nor_repeats_one() {
     assert_eq!(farm.ran(), expected);
 }
 
-async fn wait_for_build(farm: &Farm, number: u64) {
+pub(crate) async fn wait_for_build(farm: &Farm, number: u64) {
     let id = format!("foo-linux/{number}").parse().unwrap();
     let verdict = eventually("a verdict", || async {
         farm.board().await.verdict_of(&id, now())
@@ -38,7 +38,7 @@ async fn wait_for_build(farm: &Farm, number: u64) {
 }
 
 #[tokio::test]
-async fn a_second_master_takes_the_lead_and_the_first_steps_down() {
+async fn a135_a_second_master_takes_the_lead_and_the_first_steps_down() {
     let mut farm = Farm::new().await;
     farm.check_in("first");
     farm.start_master();
@@ -83,7 +83,7 @@ async fn a_copy_of_its_own_lead_does_not_end_a_master() {
 }
 
 #[tokio::test]
-async fn a_master_whose_bus_has_lost_its_store_says_so_and_ends() {
+async fn a113_a136_a_master_whose_bus_has_lost_its_store_says_so_and_ends() {
     let mut farm = Farm::new().await;
     farm.check_in("first");
     farm.start_master();
@@ -102,7 +102,7 @@ async fn a_master_whose_bus_has_lost_its_store_says_so_and_ends() {
 }
 
 #[tokio::test]
-async fn a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
+async fn a02_a82_a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
     let mut farm = Farm::new().await;
     let ran = farm.text("ran");
     let body = format!(

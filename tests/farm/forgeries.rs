@@ -1,5 +1,6 @@
 //! What somebody who holds the broker cannot make a viewer believe.
 
+use pybots::bus::Stream;
 use pybots::model::{Build, Digest, Isolation, Report, ReportBody, Verdict};
 use pybots::trust::{SecretKey, seal};
 
@@ -8,7 +9,7 @@ use crate::process::now;
 use crate::process::succeed;
 use crate::viewers::farm_file;
 
-fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
+pub(crate) fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
     Report {
         farm: farm.id,
         slave: build.slave.clone(),
@@ -88,4 +89,29 @@ async fn a96_a_genuine_report_for_a_command_that_was_never_issued_is_no_result()
         None
     );
     assert_eq!(board.strays().count(), 1);
+}
+
+#[tokio::test]
+async fn a14_a_report_of_an_earlier_build_is_not_that_of_a_later_one() {
+    let mut farm = Farm::with_slave().await;
+    farm.settle(1).await;
+    farm.slave.as_mut().unwrap().kill();
+    let build = farm.order(2, &["record"]);
+    farm.send(&build).await;
+    let old = farm.bus.read_all(Stream::Results, ">", 1).await.unwrap();
+    for builder in ["foo-linux", "bar-linux"] {
+        let subject = farm
+            .bus
+            .subjects()
+            .report(&build.slave, &builder.parse().unwrap());
+        for report in &old {
+            farm.publish(subject.clone(), report.bytes.to_vec()).await;
+        }
+    }
+    let board = farm.board().await;
+    let verdict = |build: &str| board.verdict_of(&build.parse().unwrap(), now());
+    assert_eq!(verdict("foo-linux/1"), Some(Verdict::Passed));
+    assert_eq!(verdict("foo-linux/2"), None);
+    assert_eq!(verdict("bar-linux/1"), None);
+    assert_eq!(verdict("bar-linux/2"), None);
 }

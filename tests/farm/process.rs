@@ -96,9 +96,24 @@ impl Process {
         self.child.id()
     }
 
+    /// Lets it do nothing until it is resumed, as if its machine slept.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, signal).unwrap();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(stat).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
     }
 
     pub(crate) fn wait(&mut self) -> Option<i32> {

@@ -8,6 +8,7 @@ use pybots::model::{
 use pybots::trust::{SecretKey, seal};
 
 use crate::harness::Farm;
+use crate::hostile::rejections;
 use crate::process::eventually;
 use crate::process::now;
 
@@ -75,7 +76,8 @@ const CASES: &[Case] = &[
 ];
 
 #[tokio::test]
-async fn a_genuine_command_that_breaks_a_rule_is_refused_in_a_signed_report_and_nothing_runs() {
+async fn a03_a06_a07_a08_a60_a68_a_genuine_command_that_breaks_a_rule_is_refused_in_a_signed_report_and_nothing_runs()
+ {
     let farm = Farm::with_slave().await;
     for (number, case) in (1..).zip(CASES) {
         let mut build = farm.order(number, &["record"]);
@@ -96,7 +98,7 @@ async fn a_genuine_command_that_breaks_a_rule_is_refused_in_a_signed_report_and_
 }
 
 #[tokio::test]
-async fn what_nobody_known_has_signed_is_counted_and_never_answered() {
+async fn a03_a04_a30_a48_a51_a131_what_nobody_known_has_signed_is_counted_and_never_answered() {
     let farm = Farm::with_slave().await;
     let build = farm.order(1, &["record"]);
     let command = Command::Build(build.clone());
@@ -174,16 +176,8 @@ async fn what_nobody_known_has_signed_is_counted_and_never_answered() {
     farm.settle(2).await;
 }
 
-fn rejections(farm: &Farm, code: &str) -> usize {
-    let code = format!("\"code\":\"{code}\"");
-    farm.slave_said()
-        .lines()
-        .filter(|line| line.contains("message rejected") && line.contains(&code))
-        .count()
-}
-
 #[tokio::test]
-async fn a_refused_command_that_comes_again_gets_no_second_answer() {
+async fn a01_a115_a_refused_command_that_comes_again_gets_no_second_answer() {
     let farm = Farm::with_slave().await;
     let mut build = farm.order(1, &["record"]);
     build.builder = "baz-linux".parse().unwrap();

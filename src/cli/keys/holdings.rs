@@ -6,10 +6,8 @@ use crate::bus::{Bus, BusError, Delivery, Expected, KeyringCursor, Progress, Str
 use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::keyrings::{Keyrings, position_of};
 use crate::master::{learn_keyrings_held, learn_rosters};
-use crate::model::{
-    Coverage, FarmId, Keyring, KeyringsHeld, PayloadId, Position, Roster, Timestamp,
-};
-use crate::trust::{Fork, Learnt, Reader, sha256};
+use crate::model::{Coverage, FarmId, Keyring, KeyringsHeld, Position, Roster, Timestamp};
+use crate::trust::{Fork, Learnt, Reader};
 
 /// What is to be done about two keyrings at one place.
 pub(super) const AFTER_A_FORK: &str = "Nothing was sent. Somebody else signs with this farm's master key: until a higher generation is there, no slave starts \
@@ -116,7 +114,6 @@ impl Holdings {
 
     async fn publish_one(&mut self, position: Position, message: &[u8]) -> Result<bool, Failure> {
         let subject = self.bus.subjects().keyring(position);
-        let id = PayloadId(sha256(message)).to_hex();
         for _ in 0..MAX_TRIES {
             // Whatever else somebody made the server store there hides nothing: each reader looks at all of it.
             let there = self.bus.read_all(Stream::Keyring, &subject, 1).await?;
@@ -127,7 +124,6 @@ impl Holdings {
             let publish = self.bus.publish_expecting(
                 Stream::Keyring,
                 subject.clone(),
-                &id,
                 message.to_vec(),
                 Expected::Subject(last),
             );

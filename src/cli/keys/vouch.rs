@@ -174,14 +174,8 @@ impl Vouch {
         for _ in 0..MAX_TRIES {
             let sealed = self.seal(reader, key)?;
             let subject = bus.subjects().roster(self.version);
-            let id = sealed.id.to_hex();
-            let publish = bus.publish_expecting(
-                Stream::Roster,
-                subject,
-                &id,
-                sealed.bytes,
-                Expected::Subject(0),
-            );
+            let publish =
+                bus.publish_expecting(Stream::Roster, subject, sealed.bytes, Expected::Subject(0));
             match publish.await {
                 Ok(_) => {
                     say!(
@@ -239,11 +233,9 @@ async fn publish_head(
         let sealed = seal(key, reader.farm(), &head);
         let newest = bus.read_newest(Stream::Head, &subject).await?;
         let last = newest.map_or(0, |newest| newest.sequence);
-        let id = sealed.id.to_hex();
         let publish = bus.publish_expecting(
             Stream::Head,
             subject.clone(),
-            &id,
             sealed.bytes,
             Expected::Subject(last),
         );

@@ -1,0 +1,115 @@
+//! What the master makes of a command stream that is not its own alone.
+
+use pybots::bus::Stream;
+use pybots::trust::payload_id;
+use pybots::wire::Envelope;
+
+use crate::crashes::wait_for_build;
+use crate::harness::Farm;
+use crate::hostile::{Pick, Proxy, Rule, Way, starts};
+use crate::process::eventually;
+
+#[tokio::test]
+async fn a129_a_command_that_the_master_did_not_order_raises_the_alarm() {
+    let mut farm = Farm::new().await;
+    farm.check_in("first");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    // A thief of the signing key.
+    let mut forged = farm.order(7, &["record"]);
+    forged.builder = "bar-linux".parse().unwrap();
+    let id = farm.send(&forged).await;
+    let alarm = format!("command={}", id.short());
+    eventually("the alarm", || async {
+        let said = farm.master.as_ref().unwrap().said();
+        said.lines()
+            .any(|line| {
+                line.contains("ERROR")
+                    && line.contains("a command that this master did not order is on the bus")
+                    && line.contains(&alarm)
+            })
+            .then_some(())
+    })
+    .await;
+    farm.check_in("second");
+    wait_for_build(&farm, 2).await;
+    let said = farm.master.as_ref().unwrap().said();
+    assert_eq!(
+        said.matches("did not order").count(),
+        1,
+        "no alarm at its own: {said}"
+    );
+}
+
+#[tokio::test]
+async fn a110_a_message_id_that_was_used_up_before_does_not_keep_a_command_or_a_check_in_away() {
+    let mut farm = Farm::new().await;
+    let proxy = Proxy::before(&farm, "master/master.toml");
+    farm.start_master();
+    farm.start_slave().await;
+    for stream in [".change.", ".command."] {
+        let pick = Pick::new(Way::ToServer, stream);
+        let before = proxy.seen(Way::ToServer, stream).len();
+        // Its first try is lost, and somebody who has seen its id is faster than the second.
+        proxy.set(vec![Rule::Drop(pick)]);
+        farm.check_in(stream);
+        let held = eventually("the master speaks", || async {
+            proxy.seen(Way::ToServer, stream).get(before).cloned()
+        })
+        .await;
+        // What it is identified by is the id that it bears, if it bears one.
+        let envelope = Envelope::parse(&held.payload, held.payload.len()).unwrap();
+        let id = payload_id(&envelope.payload).to_hex();
+        assert!(held.header("Nats-Msg-Id").is_none_or(|sent| sent == id));
+        farm.bus
+            .publish_until_stored(held.subject.clone(), &id, b"junk".to_vec())
+            .await;
+        proxy.be_honest();
+    }
+    wait_for_build(&farm, 1).await;
+    wait_for_build(&farm, 2).await;
+    assert_eq!(starts(&farm), ["foo-linux/1", "foo-linux/2"]);
+    let commands = farm.bus.read_all(Stream::Commands, ">", 1).await.unwrap();
+    assert_eq!(
+        commands
+            .iter()
+            .filter(|held| held.subject.contains(".command."))
+            .count(),
+        3,
+        "two commands, and junk"
+    );
+}
+
+#[tokio::test]
+async fn a135_a_woken_old_leader_orders_nothing() {
+    let mut farm = Farm::new().await;
+    farm.check_in("first");
+    farm.start_master();
+    farm.start_slave().await;
+    wait_for_build(&farm, 1).await;
+    let mut old = farm.master.take().unwrap();
+    old.pause();
+    farm.start_master();
+    eventually("the new one leads", || async {
+        old.said().contains("lease=2").then_some(())
+    })
+    .await;
+    // Nobody has spoken to the builder since when the old one wakes.
+    let master = farm.master.take().unwrap();
+    master.pause();
+    let newest = farm.check_in("second");
+    old.resume();
+    assert_eq!(old.wait(), Some(1));
+    assert!(old.said().contains("another master took the lead"));
+    master.resume();
+    farm.master = Some(master);
+    wait_for_build(&farm, 2).await;
+    farm.settle(99).await;
+    let ran = farm.ran();
+    assert_eq!(
+        ran.iter().filter(|line| line.ends_with(&newest)).count(),
+        1,
+        "{ran:?}"
+    );
+}
