@@ -7,7 +7,9 @@
 mod bundle;
 mod codec;
 mod envelope;
+mod ext;
 mod kind;
+mod message;
 mod payload;
 mod subject;
 mod v1;

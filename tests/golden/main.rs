@@ -19,6 +19,7 @@ mod bad_roster;
 mod bad_signature;
 mod bad_signer;
 mod bad_value;
+mod ext;
 mod farm;
 mod good;
 mod keys;
