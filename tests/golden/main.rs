@@ -11,6 +11,7 @@
     reason = "this whole crate is a test, and a table is as long as what it lists"
 )]
 
+mod attacks;
 mod bad;
 mod bad_envelope;
 mod bad_keyring;

@@ -81,7 +81,7 @@ def matching(pattern):
 def text(value):
     expect(type(value) is str and len(value.encode()) <= 512, "not a text of at most 512 bytes")
     for character in value:
-        direction = character in "\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        direction = character in "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         expect(unicodedata.category(character) != "Cc" and not direction, f"{character!r} in a text")
 
 
