@@ -29,7 +29,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/slave/journal.rs", "src/status/store.rs"]),
     ("axum", &["src/status/web/"]),
     ("async_nats::", &["src/bus/"]),
-    ("ed25519_dalek", &["src/trust/key.rs"]),
+    ("ed25519_dalek", &["src/trust/key.rs", "src/trust/key/"]),
     ("coset", &["src/wire/envelope.rs"]),
 ];
 
@@ -154,6 +154,25 @@ fn the_table_of_words_is_not_out_of_date() {
             );
         }
     }
+}
+
+#[test]
+fn a38_no_type_that_holds_a_secret_derives_debug() {
+    let mut holders = 0;
+    for (name, code) in code() {
+        // Every item that derives something, up to the end of its fields.
+        for item in code.split("#[derive(").skip(1) {
+            let item = item.split("\n}").next().unwrap_or_default();
+            let item = item.split(";\n").next().unwrap_or_default();
+            let (derived, fields) = item.split_once(")]").unwrap_or_default();
+            // `SecretKey` and `Passphrase` have a `Debug` that shows nothing; this holds the bytes themselves.
+            if fields.contains("Zeroizing<") {
+                holders += 1;
+                assert!(!derived.contains("Debug"), "{name}: {fields}");
+            }
+        }
+    }
+    assert!(holders > 0, "this test no longer finds what it looks at");
 }
 
 #[test]

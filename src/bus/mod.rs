@@ -3,20 +3,24 @@
 //! The broker is trusted with nothing: whatever matters is signed and every reader verifies for itself. Permissions at the
 //! broker ([`server_config`]) are a second wall.
 
+mod announcements;
 mod connection;
 mod consumer;
 mod follow;
 mod inspect;
+mod keyrings;
 mod nkey;
 mod publish;
 mod read;
 mod server;
 mod stream;
 
+pub use announcements::Announcements;
 pub use connection::{Bus, BusAddress, BusError, Login, Patience, Returns, bus_public_key};
 pub use consumer::{Commands, Parcel};
 pub use follow::{Follower, Next};
 pub use inspect::{BusTrouble, StreamState, TimeSource};
+pub use keyrings::{KeyringCursor, Progress, Taken};
 pub use nkey::nkey;
 pub use publish::{Expected, Stored};
 pub use read::Delivery;

@@ -42,9 +42,18 @@ pub(super) const LAST: u64 = 1 << 53;
 /// How long the next message of a batch may take.
 const BATCH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Most messages of one batch. Chunks of a log are large, and a batch is held in memory.
+/// Most messages of one batch, which is held in memory. Chunks of a log are large; junk among the keyrings may be.
 fn most_of_a_batch(stream: Stream) -> usize {
-    if stream == Stream::Logs { 32 } else { 256 }
+    match stream {
+        Stream::Logs => 32,
+        Stream::Keyring => 64,
+        Stream::Roster
+        | Stream::Head
+        | Stream::Changes
+        | Stream::Commands
+        | Stream::Results
+        | Stream::Presence => 256,
+    }
 }
 
 impl Bus {

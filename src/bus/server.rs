@@ -141,8 +141,19 @@ fn rights(subjects: &Subjects, access: &Access, user: &User) -> (Vec<String>, Ve
                 // The longer form that nats-server uses by default from 2.16 on.
                 format!("$JS.ACK.*.*.COMMANDS.{slave}.>"),
             ];
-            publish.extend(direct_get(&[Stream::Keyring, Stream::Roster, Stream::Head]));
-            (publish, vec![format!("_INBOX.{slave}.>")])
+            // Results, because a slave whose disk is an older copy finds its own newer reports there.
+            publish.extend(direct_get(&[
+                Stream::Keyring,
+                Stream::Roster,
+                Stream::Head,
+                Stream::Results,
+            ]));
+            let subscribe = vec![
+                format!("_INBOX.{slave}.>"),
+                subjects.live(&subjects.keyrings()),
+                subjects.live(&subjects.head()),
+            ];
+            (publish, subscribe)
         }
         Access::Viewer => {
             let name = match user {
@@ -190,15 +201,12 @@ mod tests {
         ] {
             assert!(entry.contains(&right), "{entry}");
         }
-        for right in [
-            "CREATE",
-            "command.",
-            "STREAM",
-            "result.*",
-            "\"_INBOX.>\"",
-            "head",
-        ] {
-            assert!(!entry.contains(right), "{right} in {entry}");
+        let (publish, subscribe) = entry.split_once("subscribe").unwrap();
+        for right in ["CREATE", "command.", "STREAM", "result.*", "head"] {
+            assert!(!publish.contains(right), "{right} in {publish}");
+        }
+        for right in ["command", "result", "\"_INBOX.>\""] {
+            assert!(!subscribe.contains(right), "{right} in {subscribe}");
         }
     }
 

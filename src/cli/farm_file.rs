@@ -39,7 +39,7 @@ impl Default for Viewer {
 }
 
 /// Which farm a viewer's command looks at.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Which {
     /// The farm's public file [default: `$PYBOTS_FARM`, or that of the farm that `pybots up` runs].
     #[arg(long, value_name = "FARM.TOML")]
@@ -47,6 +47,11 @@ pub(super) struct Which {
 }
 
 impl Which {
+    /// The farm of that file.
+    pub(super) fn of(file: PathBuf) -> Self {
+        Self { farm: Some(file) }
+    }
+
     /// Where it lies.
     pub(super) fn path(&self) -> Result<PathBuf, Failure> {
         self.farm

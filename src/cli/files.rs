@@ -12,8 +12,11 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
+use super::passphrase::PassphraseSource;
+use super::series::Series;
 use crate::bus::Login;
-use crate::trust::{KeyFileError, SecretKey, check_private_mode};
+use crate::model::Timestamp;
+use crate::trust::{KeyFile, KeyFileError, Reader, SecretKey};
 
 /// Reads a configuration and makes sense of it; relative paths in it start from its own folder.
 pub(super) fn configuration<T, E>(
@@ -94,21 +97,131 @@ pub(super) fn check_unshared(path: &Path) -> Result<(), Failure> {
     Err(Failure::message(Exit::Configuration, message).advice("Nothing was started."))
 }
 
-/// Reads a private key.
+/// What a path to a private file begins with that stands for one of systemd's credentials.
+const CREDENTIAL: &str = "credential:";
+
+/// Whether a path stands for one of systemd's credentials.
+pub(super) fn is_credential(path: &Path) -> bool {
+    path.to_string_lossy().starts_with(CREDENTIAL)
+}
+
+/// The private file that a path in a configuration or on the command line stands for. `credential:NAME` is what systemd
+/// put into the service's own folder under that name (`LoadCredential=`).
+pub(super) fn key_file(path: &Path) -> Result<KeyFile, Failure> {
+    let folder = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    key_file_in(folder.as_deref(), path)
+}
+
+fn key_file_in(credentials: Option<&Path>, path: &Path) -> Result<KeyFile, Failure> {
+    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(CREDENTIAL)) else {
+        return Ok(KeyFile::own(path));
+    };
+    if name.is_empty() || name.contains('/') || name == ".." || name == "." {
+        let message = format!("{CREDENTIAL}{name} names no credential");
+        return Err(Failure::message(Exit::Configuration, message)
+            .advice("Nothing was started. A name follows, without any slash."));
+    }
+    if let Some(folder) = credentials.filter(|folder| folder.is_absolute()) {
+        return Ok(KeyFile::credential(&folder.join(name)));
+    }
+    let message = format!(
+        "{CREDENTIAL}{name} is a credential of systemd, and systemd did not start this: $CREDENTIALS_DIRECTORY is not set"
+    );
+    Err(
+        Failure::message(Exit::Configuration, message).advice(format!(
+            "Nothing was started. In the unit: LoadCredential={name}:/PATH/OF/THE/FILE"
+        )),
+    )
+}
+
+/// Reads a private key that is not encrypted: what a service signs with.
 pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
-    SecretKey::load(path)
-        .map_err(|error| Failure::configuration(error).advice("Nothing was started."))
+    let key = key_file(path)?.secret_key();
+    key.map_err(|error| {
+        let mut advice = "Nothing was started.".to_owned();
+        if let KeyFileError::Encrypted { path } = &error {
+            let path = path.display();
+            advice = format!(
+                "Nothing was started: a service has nobody to ask. Without a passphrase: openssl pkey -in {path} -out NEW-FILE"
+            );
+        }
+        Failure::configuration(error).advice(advice)
+    })
+}
+
+/// Reads a private key, and the passphrase first if it is encrypted.
+pub(super) fn secret_key_asking(
+    path: &Path,
+    source: &PassphraseSource,
+) -> Result<SecretKey, Failure> {
+    let failed = |error: KeyFileError| {
+        Failure::configuration(error).advice("Nothing was signed or written.")
+    };
+    let file = key_file(path)?;
+    match file.secret_key() {
+        Err(KeyFileError::Encrypted { .. }) => {
+            let passphrase = source.of_file(file.path())?;
+            file.decrypt(&passphrase).map_err(failed)
+        }
+        read => read.map_err(failed),
+    }
+}
+
+/// Reads the signing key in force, of those in the file and beside it: the one that was introduced last.
+pub(super) fn signing_key(
+    first: &Path,
+    reader: &Reader,
+    now: Timestamp,
+) -> Result<SecretKey, Failure> {
+    // A credential of systemd has nothing beside it.
+    let later = if is_credential(first) {
+        Vec::new()
+    } else {
+        Series::of(first).later().unwrap_or_default()
+    };
+    let mut found: Option<SecretKey> = None;
+    let mut unread = None;
+    for path in later
+        .iter()
+        .rev()
+        .map(|(_, path)| path.as_path())
+        .chain([first])
+    {
+        // One that cannot be read counts only if there is no other: it may be one whose time is over.
+        let key = match secret_key(path) {
+            Ok(key) => key,
+            Err(failure) => {
+                unread.get_or_insert(failure);
+                continue;
+            }
+        };
+        let rank = |key: &SecretKey| reader.rank(&key.id());
+        if reader.may_sign(&key.public(), now)
+            && found.as_ref().is_none_or(|found| rank(found) < rank(&key))
+        {
+            found = Some(key);
+        }
+    }
+    found.ok_or_else(|| {
+        unread.unwrap_or_else(|| {
+            let message = format!(
+                "no signing key in {} or beside it is in force by keyring {}",
+                first.display(),
+                reader.keyring().position
+            );
+            Failure::message(Exit::Configuration, message).advice(
+                "Nothing was started. Make a new one with the master key: pybots keys rotate.",
+            )
+        })
+    })
 }
 
 /// Reads the seed of a bus login, and its nkey.
 pub(super) fn bus_seed(path: &Path) -> Result<(Zeroizing<String>, String), Failure> {
     let failed =
         |error: anyhow::Error| Failure::configuration(error).advice("Nothing was started.");
-    check_private_mode(path).map_err(|error| failed(error.into()))?;
-    let seed = fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(failed)?;
+    let seed = key_file(path)?.read();
+    let seed = seed.map_err(|error| failed(error.into()))?;
     let nkey = Login::nkey_of_seed(&seed)
         .with_context(|| {
             format!(
@@ -200,4 +313,81 @@ pub(super) fn program() -> Result<PathBuf, Failure> {
     env::current_exe()
         .context("cannot find our own program")
         .map_err(Failure::error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::Passphrase;
+
+    #[test]
+    fn a_credential_is_a_file_of_that_name_in_the_folder_of_the_service() {
+        let folder = Path::new("/run/credentials/pybots-master.service");
+        let place = |path: &str| key_file_in(Some(folder), Path::new(path)).ok();
+        assert_eq!(
+            place("credential:signing-key"),
+            Some(KeyFile::credential(&folder.join("signing-key")))
+        );
+        for own in ["/etc/pybots/credential:x", "./credential:x", "signing.key"] {
+            assert_eq!(place(own), Some(KeyFile::own(Path::new(own))), "{own}");
+        }
+        for none in [
+            "credential:",
+            "credential:..",
+            "credential:../x",
+            "credential:/etc/x",
+        ] {
+            assert_eq!(place(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_encrypted_key_serves_whoever_has_the_passphrase_and_no_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let key = SecretKey::from_seed(&[1; 32]);
+        let passphrase = Passphrase::new(Zeroizing::new("correct horse".to_owned()));
+        key.store_encrypted(&path, &passphrase).unwrap();
+        let source = |line: &str| {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writeln!(writer, "{line}").unwrap();
+            (PassphraseSource::from_file(&reader), reader)
+        };
+        let (right, _open) = source("correct horse");
+        let read = secret_key_asking(&path, &right).unwrap();
+        assert_eq!(read.public(), key.public());
+        let (wrong, _open) = source("wrong horse");
+        let failure = secret_key_asking(&path, &wrong).unwrap_err();
+        assert_eq!(
+            failure.sentence(),
+            format!(
+                "the passphrase does not fit the key file {}, or the file is damaged",
+                path.display()
+            )
+        );
+        let failure = secret_key(&path).unwrap_err();
+        assert_eq!(
+            failure.sentence(),
+            format!(
+                "the key file {} is encrypted with a passphrase",
+                path.display()
+            )
+        );
+        // A key that is not encrypted needs no passphrase, and none is asked for.
+        let plain = folder.path().join("plain.key");
+        key.store(&plain).unwrap();
+        assert!(secret_key_asking(&plain, &PassphraseSource::default()).is_ok());
+    }
+
+    #[test]
+    fn a_credential_without_systemd_is_said_in_one_sentence() {
+        for folder in [None, Some(Path::new("")), Some(Path::new("relative"))] {
+            let failure = key_file_in(folder, Path::new("credential:signing-key")).unwrap_err();
+            assert_eq!(
+                failure.sentence(),
+                "credential:signing-key is a credential of systemd, and systemd did not start this: \
+                 $CREDENTIALS_DIRECTORY is not set"
+            );
+        }
+    }
 }

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 
 use super::exit::{Exit, Failure, say};
 use super::farm_file::{FarmFile, Viewer};
+use super::keyrings::Keyrings;
+use super::series::Series;
 use super::{clock, files, slave, stop_signal};
 use crate::bus::{Bus, Login, Patience};
 use crate::master::{Application, Git, Master, MasterConfig, RunError, approve};
@@ -63,7 +65,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
                 repositories,
                 builders,
                 ..
-            } = &checked.config;
+            } = &checked.setup.config;
             let mut out = anstream::stdout();
             writeln!(out, "ok  farm {farm}")?;
             writeln!(out, "ok  the signing key is in force")?;
@@ -99,48 +101,32 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     }
 }
 
-/// A master's configuration and keys, all checked.
-pub(super) struct Checked {
-    config: MasterConfig,
+/// A master's configuration and login: what needs no signing key in force.
+pub(super) struct Setup {
+    pub(super) config: MasterConfig,
     text: String,
-    keyring: Vec<u8>,
-    key: SecretKey,
-    reader: Reader,
     seed: zeroize::Zeroizing<String>,
     nkey: String,
 }
 
-impl Checked {
-    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+impl Setup {
+    /// Loads it, and the keyrings that it names.
+    pub(super) fn load(path: &Path) -> Result<(Self, Keyrings), Failure> {
         let (config, text) = files::configuration(path, MasterConfig::parse)?;
-        let key = files::secret_key(&config.signing_key)?;
         let (seed, nkey) = files::bus_seed(&config.bus_key)?;
-        let not_done = "Nothing was started.";
-        let keyring = files::read(&config.keyring).map_err(|failure| failure.advice(not_done))?;
-        let reader = Reader::new(config.farm, &keyring)
-            .with_context(|| {
-                format!(
-                    "{}: farm, with the keyring {}",
-                    path.display(),
-                    config.keyring.display()
-                )
-            })
-            .map_err(|error| Failure::configuration(error).advice(not_done))?;
-        if !reader.may_sign(&key.public(), clock::now()) {
-            return Err(Failure::configuration(RunError::NotInForce(key.public())).advice(not_done));
-        }
-        Ok(Self {
+        let keyrings = Keyrings::load(Series::of(&config.keyring), Some(&config.farm), None)
+            .with_context(|| format!("{}: farm and keyring", path.display()))
+            .map_err(|error| Failure::configuration(error).advice("Nothing was started."))?;
+        let setup = Self {
             config,
             text,
-            keyring,
-            key,
-            reader,
             seed,
             nkey,
-        })
+        };
+        Ok((setup, keyrings))
     }
 
-    async fn connect(&self, patience: Patience) -> Result<Bus, Failure> {
+    pub(super) async fn connect(&self, patience: Patience) -> Result<Bus, Failure> {
         let login = Login::Key {
             name: "master".to_owned(),
             seed: self.seed.clone(),
@@ -153,6 +139,26 @@ impl Checked {
         )
         .await?)
     }
+}
+
+/// The same with the keyrings and the signing key in force.
+pub(super) struct Checked {
+    setup: Setup,
+    keyrings: Keyrings,
+    key: SecretKey,
+}
+
+impl Checked {
+    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+        let (setup, keyrings) = Setup::load(path)?;
+        let signing_key = &setup.config.signing_key;
+        let key = files::signing_key(signing_key, &keyrings.reader, clock::now())?;
+        Ok(Self {
+            setup,
+            keyrings,
+            key,
+        })
+    }
 
     /// Approves a slave; returns the roster's new version.
     pub(super) async fn approve(
@@ -160,11 +166,11 @@ impl Checked {
         application: &Application,
         owner: &str,
     ) -> Result<u64, Failure> {
-        let bus = self.connect(Patience::Brief).await?;
+        let bus = self.setup.connect(Patience::Brief).await?;
         let owner = Text::tidy(owner);
         approve(
             &bus,
-            &mut self.reader,
+            &mut self.keyrings.reader,
             &self.key,
             application,
             owner,
@@ -177,14 +183,13 @@ impl Checked {
 
 async fn lead(path: &Path) -> Result<Exit, Failure> {
     let checked = Checked::load(path)?;
-    let bus = checked.connect(Patience::Brief).await?;
+    let bus = checked.setup.connect(Patience::Brief).await?;
     let Checked {
-        config,
-        text,
-        keyring,
-        key,
-        ..
+        setup, keyrings, ..
     } = checked;
+    let Setup { config, text, .. } = setup;
+    let signing_key = config.signing_key.clone();
+    let find_key = move |reader: &Reader, now| files::signing_key(&signing_key, reader, now).ok();
     let farm_file = FarmFile {
         farm: config.farm,
         bus: config.bus.clone(),
@@ -200,8 +205,8 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let digest = Digest(sha256(text.as_bytes()));
     let master = Master {
         config,
-        keyring,
-        key,
+        keyrings: keyrings.messages().values().cloned().collect(),
+        find_key: Box::new(find_key),
         bus,
         instance: slave::instance()?,
         digest,
@@ -216,8 +221,11 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         Err(RunError::Bus(error)) => Err(error.into()),
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
-        Err(error @ (RunError::Dispatch(_) | RunError::TaskEnded | RunError::StoreLost)) => {
-            Err(Failure::error(error))
-        }
+        Err(
+            error @ (RunError::Dispatch(_)
+            | RunError::TaskEnded
+            | RunError::StoreLost
+            | RunError::NewKeyring),
+        ) => Err(Failure::error(error)),
     }
 }

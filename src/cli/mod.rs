@@ -4,11 +4,15 @@ mod build;
 mod clock;
 mod doctor;
 mod exit;
+mod explain;
 mod farm_file;
 mod files;
+mod keyrings;
 mod keys;
 mod logging;
 mod master;
+mod passphrase;
+mod series;
 mod slave;
 mod status;
 mod supervise;
@@ -63,6 +67,9 @@ enum Command {
     /// Make and look at the farm's keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Take any message apart, layer by layer, and say the first rule that it breaks.
+    #[command(after_help = explain::AFTER_HELP)]
+    Explain(explain::Arguments),
     /// Do one prepared job; what a slave starts for each step.
     #[command(hide = true)]
     Keeper {
@@ -91,7 +98,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map(|()| Exit::Ok)
             .map_err(Failure::error),
         Command::Supervise(arguments) => supervise::run(&arguments),
-        Command::Keys(command) => keys::run(command),
+        Command::Keys(command) => on_runtime(keys::run(command)),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Up(command) => on_runtime(up::run(command)),
         Command::Status(command) => {

@@ -112,9 +112,9 @@ pub struct MasterConfig {
     pub bus: BusAddress,
     /// The file of the keyring in force.
     pub keyring: PathBuf,
-    /// The file of the signing key.
+    /// The file of the signing key, or `credential:NAME`.
     pub signing_key: PathBuf,
-    /// The file of the bus login's seed.
+    /// The file of the bus login's seed, or `credential:NAME`.
     pub bus_key: PathBuf,
     /// Folder of the mirrors; may be deleted at any time.
     pub state: PathBuf,
@@ -214,13 +214,22 @@ impl MasterConfig {
             farm: file.farm,
             bus: file.bus,
             keyring: folder.join(file.keyring),
-            signing_key: folder.join(file.signing_key),
-            bus_key: folder.join(file.bus_key),
+            signing_key: key_place(folder, file.signing_key),
+            bus_key: key_place(folder, file.bus_key),
             state: folder.join(file.state),
             head_period: within("periods.head-seconds", file.periods.head_seconds, 86_400, 1)?,
             repositories,
             builders,
         })
+    }
+}
+
+/// A credential of systemd lies in a folder that only the service is told of; every other path starts from `folder`.
+fn key_place(folder: &Path, path: PathBuf) -> PathBuf {
+    if path.to_string_lossy().starts_with("credential:") {
+        path
+    } else {
+        folder.join(path)
     }
 }
 
@@ -351,6 +360,13 @@ steps = [{ command = "test-foo", parameters = { version = "1.0" } }]
             config.builders[&"foo-linux".parse().unwrap()].steps.len(),
             1
         );
+    }
+
+    #[test]
+    fn a_credential_of_systemd_lies_in_no_folder_of_ours() {
+        let text = GOOD.replace("\"signing.key\"", "\"credential:signing-key\"");
+        let config = MasterConfig::parse(&text, Path::new("/srv/pybots")).unwrap();
+        assert_eq!(config.signing_key, Path::new("credential:signing-key"));
     }
 
     #[test]

@@ -5,16 +5,21 @@
 //! memory: a master that starts again reads them and is where it was.
 
 mod approve;
+mod audit;
 mod config;
+mod coverage;
 mod dispatch;
 mod herald;
+mod keyrings;
 mod run;
 mod scheduler;
 mod watch;
 
 pub use approve::{Application, ApplicationError, ApprovalError, approve, approved, learn_rosters};
 pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
+pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
-pub use run::{Master, RunError};
+pub use keyrings::{learn_keyrings, publish_keyring};
+pub use run::{FindKey, Master, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
 pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};

@@ -1,5 +1,7 @@
 //! The master's loop: replay, take the lead, then facts in and effects out.
 
+mod intake;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +10,18 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::approve::learn_rosters;
+use super::audit::Audit;
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
 use super::herald::{Herald, Watcher};
+use super::keyrings::{learn_keyrings, publish_keyring};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
 use crate::bus::{Bus, BusError, Delivery, Next, Stream};
 use crate::model::{
-    Change, Clock, Command, Digest, Head, InstanceId, Lead, PayloadId, Position, Presence,
-    PublicKey, Report, RepositoryName, Roster, Timestamp,
+    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, Timestamp,
 };
-use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, seal, sha256};
+use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
 
 /// Why a master cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -32,25 +35,31 @@ pub enum RunError {
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
+    /// There is a newer keyring: what counts of all that was read before has to be asked anew.
+    #[error("there is a newer keyring")]
+    NewKeyring,
     /// The streams are empty where they were not.
     #[error("the bus has lost what it held; start the master again, and approve the slaves again")]
     StoreLost,
     /// A part of the master ended that never should; going on without it would look like a quiet farm.
     #[error("a follower or watcher of the master ended; that is a fault in pybots itself")]
     TaskEnded,
-    /// The signing key here is not one in force.
-    #[error("the signing key {0} is not in force by the farm's keyring")]
-    NotInForce(PublicKey),
+    /// No signing key here is one in force.
+    #[error("no signing key here is in force by keyring {0}, the newest of the farm")]
+    NotInForce(Position),
 }
+
+/// Finds, of the signing keys at hand, the newest one in force.
+pub type FindKey = dyn Fn(&Reader, Timestamp) -> Option<SecretKey>;
 
 /// A master, ready to run.
 pub struct Master {
     /// What it leads.
     pub config: MasterConfig,
-    /// The farm's first keyring, as its file holds it.
-    pub keyring: Vec<u8>,
-    /// The key that signs what it says.
-    pub key: SecretKey,
+    /// The farm's keyrings, as their files hold them; the first one first.
+    pub keyrings: Vec<Vec<u8>>,
+    /// Finds the key that signs what it says.
+    pub find_key: Box<FindKey>,
     /// Its connection.
     pub bus: Bus,
     /// Which start of its process this is.
@@ -82,13 +91,15 @@ struct Leading {
     /// Newest sequence of COMMANDS, and the highest lease in it.
     last_command: u64,
     lease: u64,
-    /// What this master has ordered itself, once it leads.
-    ours: Option<BTreeSet<PayloadId>>,
+    audit: Audit,
     announcing: Option<AbortHandle>,
+    /// Whether the stream of keyrings has brought a newer one since this master leads.
+    newer_keyring: bool,
 }
 
 /// The streams that decide what is built.
-const FOLLOWED: [Stream; 4] = [
+const FOLLOWED: [Stream; 5] = [
+    Stream::Keyring,
     Stream::Roster,
     Stream::Changes,
     Stream::Commands,
@@ -102,19 +113,42 @@ impl Master {
     ///
     /// [`RunError`] if it may not begin, or leads no longer.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let lead = async {
+            let mut reader = self.read_files()?;
+            loop {
+                match self.lead(&mut reader).await {
+                    // Everything is folded again from the streams, with the keys that count now.
+                    Err(RunError::NewKeyring) => {}
+                    ended => return ended,
+                }
+            }
+        };
         tokio::select! {
-            result = self.lead() => result,
+            result = lead => result,
             () = stop => Ok(()),
         }
     }
 
-    async fn lead(self) -> Result<(), RunError> {
-        let mut reader = Reader::new(self.config.farm, &self.keyring)?;
-        if !reader.may_sign(&self.key.public(), (self.clock)()) {
-            return Err(RunError::NotInForce(self.key.public()));
+    fn read_files(&self) -> Result<Reader, RunError> {
+        let (first, later) = self
+            .keyrings
+            .split_first()
+            .ok_or(KeyringError::Rule("there is no first keyring"))?;
+        let mut reader = Reader::new(self.config.farm, first)?;
+        for keyring in later {
+            reader.learn_keyring(keyring)?;
         }
+        Ok(reader)
+    }
+
+    /// Leads until there is a newer keyring, which `known` holds then.
+    async fn lead(&self, known: &mut Reader) -> Result<(), RunError> {
         self.bus.ensure_streams().await?;
-        self.publish_keyring().await?;
+        self.publish_keyrings().await?;
+        learn_keyrings(&self.bus, known).await?;
+        let key = (self.find_key)(known, (self.clock)())
+            .ok_or(RunError::NotInForce(known.keyring().position))?;
+        let mut reader = known.clone();
         learn_rosters(&self.bus, &mut reader).await?;
 
         let (sender, inputs) = mpsc::channel(256);
@@ -136,12 +170,12 @@ impl Master {
         }
         let herald = Herald {
             farm: self.config.farm,
-            key: self.key,
-            bus: self.bus,
+            key,
+            bus: self.bus.clone(),
             clock: self.clock,
         };
-        let leading = Leading {
-            config: self.config,
+        let mut leading = Leading {
+            config: self.config.clone(),
             herald: Arc::new(herald),
             reader,
             scheduler: Scheduler::default(),
@@ -150,28 +184,33 @@ impl Master {
             errands: JoinSet::new(),
             last_command: 0,
             lease: 0,
-            ours: None,
+            audit: Audit::default(),
             announcing: None,
+            newer_keyring: false,
         };
-        leading.run(self.instance, self.digest, self.git).await
+        let ended = leading
+            .run(self.instance, self.digest, self.git.clone())
+            .await;
+        *known = leading.reader;
+        ended
     }
 
-    /// Puts keyring 0.0 on the bus, where every reader looks for it, unless it is there among whatever else is.
-    async fn publish_keyring(&self) -> Result<(), RunError> {
-        let subject = self.bus.subjects().keyring(Position::default());
-        let held = self.bus.read_all(Stream::Keyring, &subject, 1).await?;
-        if held.iter().all(|delivery| delivery.bytes != self.keyring) {
-            let id = PayloadId(sha256(&self.keyring)).to_hex();
-            self.bus
-                .publish_until_stored(subject, &id, self.keyring.clone())
-                .await;
+    /// Puts the keyrings on the bus, where every reader looks for them, unless they are there among whatever else is.
+    async fn publish_keyrings(&self) -> Result<(), RunError> {
+        for keyring in &self.keyrings {
+            publish_keyring(&self.bus, keyring).await?;
         }
         Ok(())
     }
 }
 
 impl Leading {
-    async fn run(mut self, instance: InstanceId, digest: Digest, git: Git) -> Result<(), RunError> {
+    async fn run(
+        &mut self,
+        instance: InstanceId,
+        digest: Digest,
+        git: Git,
+    ) -> Result<(), RunError> {
         let mut behind = FOLLOWED.len();
         while behind > 0 {
             match self.inputs.recv().await {
@@ -180,6 +219,7 @@ impl Leading {
                 None => return Ok(()),
             }
         }
+        self.check_keys()?;
         self.learn_numbers().await?;
 
         let lead = Lead {
@@ -198,7 +238,7 @@ impl Leading {
             self.last_command,
         )
         .await?;
-        self.ours = Some(BTreeSet::new());
+        self.audit.lead();
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
 
         self.announce_head();
@@ -211,6 +251,8 @@ impl Leading {
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         loop {
+            self.check_keys()?;
+            self.settle_audit().await;
             let wake = self.act(&mut dispatcher).await?;
             let now = (self.herald.clock)();
             let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
@@ -235,6 +277,16 @@ impl Leading {
         }
     }
 
+    /// Whether this master may go on signing with its key.
+    fn check_keys(&self) -> Result<(), RunError> {
+        let now = (self.herald.clock)();
+        // If the key's time is up another one may be at hand; if not, that is said.
+        if self.newer_keyring || !self.reader.may_sign(&self.herald.key.public(), now) {
+            return Err(RunError::NewKeyring);
+        }
+        Ok(())
+    }
+
     /// Sends whatever is to be sent now. Returns when to decide again at the latest.
     async fn act(&mut self, dispatcher: &mut Dispatcher) -> Result<Option<Timestamp>, RunError> {
         let nobody = Roster {
@@ -252,6 +304,10 @@ impl Leading {
         };
         let now = (self.herald.clock)();
         let mut wake = None;
+        // No slave would start anything.
+        if self.reader.keys_fault(now).is_some() {
+            return Ok(None);
+        }
         for effect in self.scheduler.decide(&circumstances, now) {
             match effect {
                 Effect::Send(build) => {
@@ -260,150 +316,17 @@ impl Leading {
                         .send(&self.reader, &self.herald.key, &command)
                         .await?;
                     tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
-                    if let Some(ours) = &mut self.ours {
-                        ours.insert(id);
-                    }
-                    self.scheduler.apply(Fact::Ordered { id, build });
+                    self.audit.order(id);
+                    self.scheduler.apply(Fact::Ordered {
+                        id,
+                        build,
+                        standing: Standing::Good,
+                    });
                 }
                 Effect::WakeAt(time) => wake = Some(time),
             }
         }
         Ok(wake)
-    }
-
-    fn take_input(&mut self, input: Input) {
-        match input {
-            Input::Message(stream, delivery) => self.take(stream, &delivery),
-            Input::CaughtUp => {}
-        }
-    }
-
-    fn take(&mut self, stream: Stream, delivery: &Delivery) {
-        match stream {
-            Stream::Roster => self.take_roster(delivery),
-            Stream::Changes => self.take_change(delivery),
-            Stream::Commands => self.take_command(delivery),
-            Stream::Results => self.take_report(delivery),
-            Stream::Keyring | Stream::Head | Stream::Logs | Stream::Presence => {}
-        }
-    }
-
-    fn take_roster(&mut self, delivery: &Delivery) {
-        let before = self.reader.roster().map(|roster| roster.version);
-        if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
-            tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
-        }
-        if self.ours.is_some() && self.reader.roster().map(|roster| roster.version) != before {
-            self.announce_head();
-            self.name_the_unserved();
-        }
-    }
-
-    /// Says which builders nobody on the roster serves: nothing is ever built there.
-    fn name_the_unserved(&self) {
-        for (name, builder) in &self.config.builders {
-            let line = self
-                .reader
-                .roster()
-                .and_then(|roster| roster.line(&builder.slave));
-            if !line.is_some_and(|line| line.builders.contains(name)) {
-                tracing::warn!(builder = %name, slave = %builder.slave, "builder not served: approve its slave for it");
-            }
-        }
-    }
-
-    fn take_change(&mut self, delivery: &Delivery) {
-        match self
-            .reader
-            .open::<Change>(&delivery.bytes, Purpose::History)
-        {
-            Ok(change) => {
-                let id = change.id();
-                let change = Box::new(change.into_body());
-                self.scheduler.apply(Fact::Changed {
-                    sequence: delivery.sequence,
-                    id,
-                    change,
-                });
-            }
-            Err(error) => rejected(Stream::Changes, delivery, &error),
-        }
-    }
-
-    fn take_command(&mut self, delivery: &Delivery) {
-        self.last_command = self.last_command.max(delivery.sequence);
-        if delivery.subject == self.herald.bus.subjects().lead() {
-            match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
-                Ok(lead) => self.lease = self.lease.max(lead.body().lease),
-                Err(error) => rejected(Stream::Commands, delivery, &error),
-            }
-            return;
-        }
-        match self
-            .reader
-            .open::<Command>(&delivery.bytes, Purpose::History)
-        {
-            Ok(command) => {
-                let (id, signer) = (command.id(), command.signer());
-                if self.ours.as_ref().is_some_and(|ours| !ours.contains(&id)) {
-                    // A stolen signing key shows itself here.
-                    tracing::error!(command = %id.short(), %signer, "a command that this master did not order is on the bus");
-                }
-                if let Command::Build(build) = command.into_body() {
-                    self.scheduler.apply(Fact::Ordered {
-                        id,
-                        build: Box::new(build),
-                    });
-                }
-            }
-            Err(error) => rejected(Stream::Commands, delivery, &error),
-        }
-    }
-
-    fn take_report(&mut self, delivery: &Delivery) {
-        // A slave reports on what it was sent, and it was sent nothing before the roster named it: every roster that
-        // matters has been taken in.
-        match self
-            .reader
-            .open::<Report>(&delivery.bytes, Purpose::History)
-        {
-            Ok(report) => {
-                let Report {
-                    command,
-                    slave,
-                    builder,
-                    body,
-                    issued,
-                    ..
-                } = report.into_body();
-                self.scheduler.apply(Fact::Reported {
-                    command,
-                    slave,
-                    builder,
-                    body,
-                    issued,
-                });
-            }
-            Err(error) => rejected(Stream::Results, delivery, &error),
-        }
-    }
-
-    /// Takes in the build numbers that slaves have seen: greater than any command's only if the bus lost its store.
-    async fn learn_numbers(&mut self) -> Result<(), RunError> {
-        for delivery in self.herald.bus.read_all(Stream::Presence, ">", 1).await? {
-            match self
-                .reader
-                .open::<Presence>(&delivery.bytes, Purpose::History)
-            {
-                Ok(presence) => {
-                    for (builder, number) in presence.into_body().builders {
-                        self.scheduler.apply(Fact::Numbered { builder, number });
-                    }
-                }
-                Err(error) => rejected(Stream::Presence, &delivery, &error),
-            }
-        }
-        Ok(())
     }
 
     /// Signs and publishes a head. One that could not be sent yet gives way to the newer one.
@@ -475,9 +398,4 @@ impl Leading {
         };
         self.tasks.spawn(watcher.watch(repository.poll_period));
     }
-}
-
-fn rejected(stream: Stream, delivery: &Delivery, error: &OpenError) {
-    let (stream, code) = (stream.name(), error.code());
-    tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
 }

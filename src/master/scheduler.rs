@@ -10,7 +10,7 @@ use crate::model::{
     Branch, Build, BuildState, BuilderName, Change, FarmId, PayloadId, Position, ReportBody,
     RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp,
 };
-use crate::trust::key_id;
+use crate::trust::{Standing, key_id};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub enum Fact {
         id: PayloadId,
         /// What it says.
         build: Box<Build>,
+        /// Whether the key that signed it was stolen; then it counts once its slave has answered.
+        standing: Standing,
     },
     /// A slave spoke of a build.
     Reported {
@@ -85,7 +87,10 @@ struct Moved {
 struct Lane {
     newest: Option<Ordered>,
     covered: BTreeSet<PayloadId>,
-    seen_number: u64,
+    /// Numbers that somebody spoke of whose word is not enough.
+    told: BTreeSet<u64>,
+    /// What a stolen key ordered and nobody has answered.
+    unproven: BTreeMap<(PayloadId, SlaveName), Box<Build>>,
 }
 
 struct Ordered {
@@ -93,6 +98,48 @@ struct Ordered {
     slave: SlaveName,
     number: u64,
     finish_by: Timestamp,
+}
+
+impl Lane {
+    /// How many numbers, or orders, are kept on the word of a thief or of a slave.
+    const MAX_TOLD: usize = 1_000;
+
+    fn order(&mut self, id: PayloadId, build: Build) {
+        self.covered.extend(build.covers);
+        if self
+            .newest
+            .as_ref()
+            .is_none_or(|newest| newest.number < build.number)
+        {
+            self.newest = Some(Ordered {
+                id,
+                slave: build.slave,
+                number: build.number,
+                finish_by: build.finish_by,
+            });
+        }
+    }
+
+    fn tell(&mut self, number: u64) {
+        self.told.insert(number);
+        // The greatest are the least likely.
+        if self.told.len() > Self::MAX_TOLD {
+            self.told.pop_last();
+        }
+    }
+
+    /// The highest number that is taken. A number far above all others was made up, to run out of numbers.
+    fn highest(&self) -> u64 {
+        let ordered = self.newest.as_ref().map_or(0, |newest| newest.number);
+        self.told.iter().fold(ordered, |highest, told| {
+            let jump = told.saturating_sub(highest);
+            if jump <= Build::MAX_JUMP {
+                highest.max(*told)
+            } else {
+                highest
+            }
+        })
+    }
 }
 
 /// All that the streams have told, as far as it decides what is built next.
@@ -125,20 +172,23 @@ impl Scheduler {
                     .or_default()
                     .insert(sequence, moved);
             }
-            Fact::Ordered { id, build } => {
-                let lane = self.lanes.entry(build.builder).or_default();
-                lane.covered.extend(build.covers);
-                if lane
-                    .newest
-                    .as_ref()
-                    .is_none_or(|newest| newest.number < build.number)
-                {
-                    lane.newest = Some(Ordered {
-                        id,
-                        slave: build.slave,
-                        number: build.number,
-                        finish_by: build.finish_by,
-                    });
+            Fact::Ordered {
+                id,
+                build,
+                standing,
+            } => {
+                let name = (id, build.slave.clone(), build.builder.clone());
+                let answered = self.builds.contains_key(&name);
+                let lane = self.lanes.entry(build.builder.clone()).or_default();
+                match standing {
+                    Standing::Unproven if !answered => {
+                        lane.tell(build.number);
+                        lane.unproven.insert((id, build.slave.clone()), build);
+                        if lane.unproven.len() > Lane::MAX_TOLD {
+                            lane.unproven.pop_last();
+                        }
+                    }
+                    Standing::Good | Standing::Unproven => lane.order(id, *build),
                 }
             }
             Fact::Reported {
@@ -148,12 +198,16 @@ impl Scheduler {
                 body,
                 issued,
             } => {
+                if let Some(lane) = self.lanes.get_mut(&builder)
+                    && let Some(build) = lane.unproven.remove(&(command, slave.clone()))
+                {
+                    lane.order(command, *build);
+                }
                 let state = self.builds.entry((command, slave, builder)).or_default();
                 *state = state.after(&body, issued);
             }
             Fact::Numbered { builder, number } => {
-                let lane = self.lanes.entry(builder).or_default();
-                lane.seen_number = lane.seen_number.max(number);
+                self.lanes.entry(builder).or_default().tell(number);
             }
         }
     }
@@ -249,12 +303,7 @@ fn compose(
     if !serves {
         return None;
     }
-    let highest = lane.map_or(0, |lane| {
-        lane.newest
-            .as_ref()
-            .map_or(0, |newest| newest.number)
-            .max(lane.seen_number)
-    });
+    let highest = lane.map_or(0, Lane::highest);
     let accept_by = now.after(builder.accept_window);
     let running: std::time::Duration = builder.steps.iter().map(|step: &Step| step.timeout).sum();
     let Wanted {
@@ -268,7 +317,7 @@ fn compose(
         slave: builder.slave.clone(),
         report_key: key_id(&slave.report_key),
         builder: name.clone(),
-        number: highest + 1,
+        number: highest.checked_add(1)?,
         issued: now,
         accept_by,
         finish_by: accept_by.after(running),

@@ -67,6 +67,8 @@ pub struct Build {
 impl Build {
     /// Latest moment that `accept_by` may lie after `issued`.
     pub const MAX_ACCEPT_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// How far a build's number may lie above all that were heard of, so that nobody who stole a key uses up the numbers.
+    pub const MAX_JUMP: u64 = 1 << 32;
     /// How far clocks may disagree.
     pub const CLOCK_SKEW: Duration = Duration::from_secs(120);
 

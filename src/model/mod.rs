@@ -4,8 +4,10 @@
 //! so nothing further down needs to check it again.
 
 mod build;
+mod chain;
 mod change;
 mod command;
+mod coverage;
 mod digest;
 mod file;
 mod keyring;
@@ -17,8 +19,10 @@ mod text;
 mod time;
 
 pub use build::{BuildId, BuildIdError, BuildState, Verdict};
+pub use chain::{ChainFaults, ReportChain};
 pub use change::{Change, Commit};
 pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
+pub use coverage::{Coverage, KeyringsHeld};
 pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
 pub use file::FileFault;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
@@ -26,7 +30,9 @@ pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
     SlaveName,
 };
-pub use report::{Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts};
+pub use report::{
+    ClockOffset, Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts,
+};
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};

@@ -1,6 +1,7 @@
 //! What a slave says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::{
@@ -207,4 +208,43 @@ pub struct Presence {
     pub paused_until: Option<Timestamp>,
     /// Messages since the start of the process that were not believed, and so not answered.
     pub rejected: u64,
+    /// Its clock against the master's, as the newest head that came live told.
+    pub clock: Option<ClockOffset>,
+}
+
+/// How far one clock is from another, in microseconds; positive if it is ahead.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClockOffset(pub i64);
+
+impl ClockOffset {
+    /// How far a clock that shows `here` is from one that shows `there`.
+    #[must_use]
+    pub fn between(here: Timestamp, there: Timestamp) -> Self {
+        Self(here.0.cast_signed().saturating_sub(there.0.cast_signed()))
+    }
+
+    /// How far, whichever is ahead.
+    #[must_use]
+    pub fn size(self) -> Duration {
+        Duration::from_micros(self.0.unsigned_abs())
+    }
+}
+
+impl fmt::Display for ClockOffset {
+    /// Such as `38.0 s behind`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.0 < 0 { "behind" } else { "ahead" };
+        write!(f, "{:.1} s {word}", self.size().as_secs_f64())
+    }
+}
+
+impl serde::Serialize for ClockOffset {
+    /// Seconds.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a clock is not off by 285 years"
+        )]
+        serializer.serialize_f64(self.0 as f64 / 1e6)
+    }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::config::{Mapping, SlaveConfig};
 use super::parameter::ParameterFault;
 use crate::model::{
-    Build, BuilderName, Cancel, Command, CommandId, Digest, KeyId, ParameterName, PayloadId,
-    SlaveName, Text, Timestamp,
+    Build, BuilderName, Cancel, Command, CommandId, Digest, Head, KeyId, ParameterName, PayloadId,
+    Position, SlaveName, Text, Timestamp,
 };
-use crate::trust::Verified;
+use crate::trust::{KeysFault, Verified};
 
 /// A command that this slave has agreed to run, with what each of its steps means here.
 ///
@@ -64,6 +64,22 @@ pub enum Refusal {
     OtherKey(KeyId),
     /// For a builder that this slave does not serve.
     OtherBuilder(BuilderName),
+    /// Two keyrings contradict each other.
+    Forked(Position),
+    /// The newest keyring has expired.
+    KeyringExpired {
+        /// Where it stands.
+        position: Position,
+        /// For how long it has been.
+        ago: Duration,
+    },
+    /// There is a newer keyring that could not be had; what it revokes is not known here.
+    Behind {
+        /// The newest one here.
+        held: Position,
+        /// The one that the master speaks of.
+        named: Position,
+    },
     /// No head yet, or none that is recent enough.
     StaleHead {
         /// How old the newest one is.
@@ -83,6 +99,18 @@ pub enum Refusal {
     },
     /// It could be accepted for longer than any command may.
     TooFarAhead,
+    /// A number far above all that this builder has had.
+    Number {
+        /// The number.
+        number: u64,
+        /// The highest so far.
+        highest: u64,
+    },
+    /// Issued before this slave was restored from an older copy of its disk: it may have been run before.
+    Restored {
+        /// When it was found out.
+        since: Timestamp,
+    },
     /// It was cancelled before it came.
     Cancelled,
     /// Nothing to run, or more steps than can be counted.
@@ -117,10 +145,15 @@ impl Refusal {
             Self::OtherSlave(_) => "E-SLAVE",
             Self::OtherKey(_) => "E-SLAVE-KEY",
             Self::OtherBuilder(_) => "E-BUILDER",
+            Self::Forked(_) => "E-FORK",
+            Self::KeyringExpired { .. } => "E-KEYRING-EXPIRED",
+            Self::Behind { .. } => "E-BEHIND",
             Self::StaleHead { .. } => "E-STALE-HEAD",
             Self::Clock { .. } => "E-CLOCK",
             Self::Expired { .. } => "E-EXPIRED",
             Self::TooFarAhead => "E-TOO-FAR",
+            Self::Number { .. } => "E-NUMBER",
+            Self::Restored { .. } => "E-RESTORED",
             Self::Cancelled => "E-CANCELLED",
             Self::NoSteps => "E-STEPS",
             Self::Unmapped(_) => "E-UNMAPPED",
@@ -140,13 +173,26 @@ impl fmt::Display for Refusal {
                 "the command is for a slave of this name with report key {key}"
             ),
             Self::OtherBuilder(builder) => write!(f, "this slave does not serve builder {builder}"),
+            Self::Forked(position) => write!(
+                f,
+                "two keyrings contradict each other at {position}, so somebody else holds a master key; this slave waits for a succession"
+            ),
+            Self::KeyringExpired { position, ago } => write!(
+                f,
+                "keyring {position}, the newest here, expired {} s ago; the operator has to rotate the keys",
+                ago.as_secs()
+            ),
+            Self::Behind { held, named } => write!(
+                f,
+                "the master speaks of keyring {named}, and the newest that this slave could get is {held}; what was revoked since is not known here"
+            ),
             Self::StaleHead {
                 age: Some(age),
                 limit,
             } => {
                 write!(
                     f,
-                    "the newest head is {} s old, and {} s is this owner's limit",
+                    "the newest head is {} s old, and {} s is this owner's limit: somebody may hold back that a key was stolen",
                     age.as_secs(),
                     limit.as_secs()
                 )
@@ -163,6 +209,14 @@ impl fmt::Display for Refusal {
             Self::TooFarAhead => {
                 f.write_str("the command could be accepted for longer than seven days")
             }
+            Self::Number { number, highest } => write!(
+                f,
+                "the build's number {number} lies far above {highest}, the highest of this builder so far"
+            ),
+            Self::Restored { since } => write!(
+                f,
+                "the command was issued before {since}, when this slave found that its disk is an older copy: it may have been run before"
+            ),
             Self::Cancelled => f.write_str("the command was cancelled before it came"),
             Self::NoSteps => f.write_str("the command has no steps, or more than 100"),
             Self::Unmapped(command) => write!(f, "{command} is mapped to no script here"),
@@ -192,8 +246,16 @@ impl fmt::Display for Refusal {
 pub struct Situation<'a> {
     /// Now; never behind the slave's high-water mark.
     pub now: Timestamp,
-    /// When the newest verified head was signed.
-    pub newest_head: Option<Timestamp>,
+    /// The newest verified head.
+    pub head: Option<&'a Head>,
+    /// The newest keyring held.
+    pub keyring: Position,
+    /// The highest number of a build of its builder that was accepted; 0 before the first.
+    pub highest: u64,
+    /// Why nothing may be started on the word of any key.
+    pub keys_fault: Option<KeysFault>,
+    /// When it was found out that the disk is an older copy of what it was.
+    pub restored: Option<Timestamp>,
     /// Whether this command id is in the journal.
     pub seen: bool,
     /// Whether a cancel for this command id came before it.
@@ -256,10 +318,29 @@ impl Gate {
         if build.report_key != self.report_key {
             return Err(Refusal::OtherKey(build.report_key));
         }
+        match &situation.keys_fault {
+            Some(KeysFault::Forked(fork)) => return Err(Refusal::Forked(fork.position)),
+            Some(KeysFault::Expired { position, ago }) => {
+                return Err(Refusal::KeyringExpired {
+                    position: *position,
+                    ago: *ago,
+                });
+            }
+            None => {}
+        }
         let limit = self.config.max_head_age;
-        let age = situation.newest_head.map(|head| now.since(head));
+        let age = situation.head.map(|head| now.since(head.time));
         if age.is_none_or(|age| age > limit) {
             return Err(Refusal::StaleHead { age, limit });
+        }
+        let named = situation
+            .head
+            .map_or(build.keyring, |head| head.keyring.max(build.keyring));
+        if named > situation.keyring {
+            return Err(Refusal::Behind {
+                held: situation.keyring,
+                named,
+            });
         }
         if build.issued > now.after(Build::CLOCK_SKEW) {
             return Err(Refusal::Clock {
@@ -273,6 +354,18 @@ impl Gate {
         }
         if build.accept_by > build.issued.after(Build::MAX_ACCEPT_WINDOW) {
             return Err(Refusal::TooFarAhead);
+        }
+        let highest = situation.highest;
+        if build.number.saturating_sub(highest) > Build::MAX_JUMP {
+            return Err(Refusal::Number {
+                number: build.number,
+                highest,
+            });
+        }
+        if let Some(since) = situation.restored
+            && build.issued < since
+        {
+            return Err(Refusal::Restored { since });
         }
         if situation.cancelled {
             return Err(Refusal::Cancelled);
@@ -331,3 +424,6 @@ fn check_parameters(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

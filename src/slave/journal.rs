@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::model::{BuilderName, PayloadId, Timestamp};
@@ -75,8 +76,11 @@ pub(super) enum Entry {
         subject: String,
         envelope: Vec<u8>,
     },
-    /// The stream has that report.
-    Sent { sequence: u64 },
+    /// The stream has that report, in that place.
+    Sent { sequence: u64, place: u64 },
+    /// The disk is an older copy: this is the newest report that the stream has from us. What was issued before now may
+    /// have been run before.
+    Restored { sequence: u64, report: PayloadId },
 }
 
 /// A report that waits for the bus.
@@ -113,6 +117,7 @@ const SCHEMA: &str = "
         sequence INTEGER PRIMARY KEY, report BLOB NOT NULL, subject TEXT NOT NULL, envelope BLOB NOT NULL
     ) STRICT;
     CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS keyrings (place INTEGER PRIMARY KEY, message BLOB NOT NULL) STRICT;
 ";
 
 /// The slave's journal.
@@ -165,7 +170,7 @@ impl Journal {
             db.pragma_update(None, "synchronous", synchronous)?;
             let transaction = db.transaction()?;
             for entry in entries {
-                write(&transaction, entry)?;
+                write(&transaction, now, entry)?;
             }
             remember(&transaction, "clock", &now.0.to_be_bytes())?;
             transaction.execute(
@@ -213,10 +218,17 @@ impl Journal {
 
     /// The latest time that was ever written here: the slave's clock never counts from before it.
     pub(super) fn high_water(&self) -> Result<Timestamp, JournalError> {
-        let bytes = self.memory("clock")?;
-        Ok(bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(Timestamp(0), |bytes| Timestamp(u64::from_be_bytes(bytes))))
+        Ok(Timestamp(self.number("clock")?.unwrap_or(0)))
+    }
+
+    /// When it was found out that the disk is an older copy of what it was, if it ever was.
+    pub(super) fn restored(&self) -> Result<Option<Timestamp>, JournalError> {
+        Ok(self.number("restored")?.map(Timestamp))
+    }
+
+    /// Where the stream has the newest report that it acknowledged; 0 before the first.
+    pub(super) fn sent_place(&self) -> Result<u64, JournalError> {
+        Ok(self.number("sent")?.unwrap_or(0))
     }
 
     /// Sequence and id of the newest report; 0 and none before the first.
@@ -281,6 +293,20 @@ impl Journal {
         })
     }
 
+    /// The highest build number accepted of one builder; 0 before the first.
+    pub(super) fn highest(&self, builder: &BuilderName) -> Result<u64, JournalError> {
+        let number: Option<i64> = self.read(|db| {
+            let name = [builder.as_str()];
+            db.query_row(
+                "SELECT number FROM numbers WHERE builder = ?1",
+                name,
+                |row| row.get(0),
+            )
+            .optional()
+        })?;
+        Ok(number.map_or(0, unsigned))
+    }
+
     /// The highest build number accepted, per builder.
     pub(super) fn numbers(&self) -> Result<Vec<(String, u64)>, JournalError> {
         self.read(|db| {
@@ -290,27 +316,47 @@ impl Journal {
         })
     }
 
-    /// Something kept under a name.
-    pub(super) fn memory(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+    /// The keyrings held, in the order in which they have to be learnt.
+    pub(super) fn keyrings(&self) -> Result<Vec<Vec<u8>>, JournalError> {
         self.read(|db| {
-            db.query_row("SELECT value FROM memory WHERE name = ?1", [name], |row| {
-                row.get(0)
-            })
-            .optional()
+            db.prepare("SELECT message FROM keyrings ORDER BY place")?
+                .query_map([], |row| row.get(0))?
+                .collect()
         })
     }
 
-    /// Keeps something under a name.
-    pub(super) fn set_memory(&mut self, name: &str, value: &[u8]) -> Result<(), JournalError> {
+    /// Holds these keyrings and no others, from one moment to the next.
+    pub(super) fn set_keyrings(&mut self, messages: &[Bytes]) -> Result<(), JournalError> {
         let write = |db: &mut Connection| -> rusqlite::Result<()> {
+            db.pragma_update(None, "synchronous", "FULL")?;
             let transaction = db.transaction()?;
-            remember(&transaction, name, value)?;
+            transaction.execute("DELETE FROM keyrings", [])?;
+            for message in messages {
+                transaction
+                    .execute("INSERT INTO keyrings (message) VALUES (?1)", [&message[..]])?;
+            }
             transaction.commit()
         };
         write(&mut self.db).map_err(|source| JournalError {
             path: self.path.clone(),
             what: "written",
             source,
+        })
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, JournalError> {
+        let bytes = self.memory(name)?;
+        Ok(bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u64::from_be_bytes))
+    }
+
+    fn memory(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.read(|db| {
+            db.query_row("SELECT value FROM memory WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
+            .optional()
         })
     }
 }
@@ -323,7 +369,7 @@ fn remember(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite
     Ok(())
 }
 
-fn write(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+fn write(transaction: &Transaction<'_>, now: Timestamp, entry: &Entry) -> rusqlite::Result<()> {
     match entry {
         Entry::Decided {
             id,
@@ -376,10 +422,20 @@ fn write(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
                 params![signed(*sequence), report.0, subject, envelope],
             )?
         }
-        Entry::Sent { sequence } => transaction.execute(
-            "DELETE FROM outbox WHERE sequence = ?1",
-            [signed(*sequence)],
-        )?,
+        Entry::Sent { sequence, place } => {
+            remember(transaction, "sent", &place.to_be_bytes())?;
+            transaction.execute(
+                "DELETE FROM outbox WHERE sequence = ?1",
+                [signed(*sequence)],
+            )?
+        }
+        Entry::Restored { sequence, report } => {
+            let newest = [sequence.to_be_bytes().as_slice(), &report.0].concat();
+            remember(transaction, "report", &newest)?;
+            remember(transaction, "restored", &now.0.to_be_bytes())?;
+            // The chain goes on behind what the stream has; what waits here was never a part of it.
+            transaction.execute("DELETE FROM outbox", [])?
+        }
     };
     Ok(())
 }
@@ -394,86 +450,4 @@ fn unsigned(number: i64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn journal(folder: &Path) -> Journal {
-        Journal::open(&folder.join("journal.db")).unwrap()
-    }
-
-    #[test]
-    fn a_decided_command_is_known_after_a_restart_until_it_may_be_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let id = PayloadId([1; 32]);
-        let decided = Entry::Decided {
-            id,
-            what: Decided::Refused,
-            forget_after: Timestamp(10),
-        };
-        journal(folder.path())
-            .commit(Timestamp(5), &[decided])
-            .unwrap();
-        assert_eq!(
-            journal(folder.path()).decided(&id).unwrap(),
-            Some(Decided::Refused)
-        );
-        assert_eq!(journal(folder.path()).high_water().unwrap(), Timestamp(5));
-        journal(folder.path()).commit(Timestamp(11), &[]).unwrap();
-        assert_eq!(journal(folder.path()).decided(&id).unwrap(), None);
-    }
-
-    #[test]
-    fn a_running_build_is_never_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let id = PayloadId([1; 32]);
-        let mut journal = journal(folder.path());
-        let entries = [
-            Entry::Decided {
-                id,
-                what: Decided::Accepted,
-                forget_after: Timestamp(10),
-            },
-            Entry::Build {
-                id,
-                builder: "foo".parse().unwrap(),
-                number: 3,
-                payload: vec![1],
-            },
-        ];
-        journal.commit(Timestamp(5), &entries).unwrap();
-        journal.commit(Timestamp(11), &[]).unwrap();
-        assert_eq!(journal.decided(&id).unwrap(), Some(Decided::Accepted));
-        assert_eq!(journal.open_builds().unwrap().len(), 1);
-        assert_eq!(journal.numbers().unwrap(), [("foo".to_owned(), 3)]);
-        journal.commit(Timestamp(12), &[Entry::Ended(id)]).unwrap();
-        assert!(journal.open_builds().unwrap().is_empty());
-    }
-
-    #[test]
-    fn reports_wait_in_order_and_the_chain_outlives_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = journal(folder.path());
-        for sequence in 1..=2 {
-            let report = PayloadId([u8::try_from(sequence).unwrap(); 32]);
-            let said = Entry::Said {
-                sequence,
-                report,
-                subject: "s".to_owned(),
-                envelope: vec![],
-            };
-            journal.commit(Timestamp(1), &[said]).unwrap();
-        }
-        assert_eq!(journal.waiting().unwrap().unwrap().sequence, 1);
-        journal
-            .commit(
-                Timestamp(1),
-                &[Entry::Sent { sequence: 1 }, Entry::Sent { sequence: 2 }],
-            )
-            .unwrap();
-        assert!(journal.waiting().unwrap().is_none());
-        assert_eq!(
-            journal.newest_report().unwrap(),
-            (2, Some(PayloadId([2; 32])))
-        );
-    }
-}
+mod tests;

@@ -30,7 +30,8 @@ pub(super) struct Voice {
     pub(super) farm: FarmId,
     pub(super) slave: SlaveName,
     pub(super) instance: InstanceId,
-    pub(super) keyring: Position,
+    /// The newest keyring held, as told to the farm.
+    pub(super) keyring: Mutex<Position>,
     pub(super) subjects: Subjects,
     pub(super) clock: Clock,
     pub(super) journal: Arc<Mutex<Journal>>,
@@ -41,6 +42,14 @@ impl Voice {
     /// Now, never behind the latest time that is on record.
     pub(super) fn now(&self) -> Result<Timestamp, JournalError> {
         Ok((self.clock)().max(self.journal().high_water()?))
+    }
+
+    pub(super) fn keyring(&self) -> Position {
+        *self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_keyring(&self, position: Position) {
+        *self.keyring.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 
     pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -68,7 +77,7 @@ impl Voice {
             number: build.number,
             sequence: sequence + 1,
             previous,
-            keyring: self.keyring,
+            keyring: self.keyring(),
             issued: now,
             experiment: build.experiment.clone(),
             body,
@@ -93,15 +102,15 @@ impl Voice {
                 self.news.notified().await;
                 continue;
             };
-            bus.publish_until_stored(waiting.subject, &waiting.report.to_hex(), waiting.envelope)
+            let stored = bus
+                .publish_until_stored(waiting.subject, &waiting.report.to_hex(), waiting.envelope)
                 .await;
             let now = self.now()?;
-            self.journal().note(
-                now,
-                &[Entry::Sent {
-                    sequence: waiting.sequence,
-                }],
-            )?;
+            let sent = Entry::Sent {
+                sequence: waiting.sequence,
+                place: stored.sequence,
+            };
+            self.journal().note(now, &[sent])?;
         }
     }
 

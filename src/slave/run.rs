@@ -2,6 +2,7 @@
 
 mod newest;
 mod recover;
+mod restored;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -14,18 +15,20 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use newest::{Occasion, Rereads};
+
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
-use crate::bus::{Bus, Parcel};
+use crate::bus::{Bus, KeyringCursor, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, Command, Digest, Head, InstanceId, PayloadId, Presence,
-    ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, PayloadId,
+    Presence, ReportBody, Text, Timestamp,
 };
-use crate::trust::{KeyringError, Purpose, Reader, SecretKey, Verified, seal};
+use crate::trust::{KeyringError, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
 
 /// Why a slave cannot go on.
@@ -86,7 +89,12 @@ struct Running {
     voice: Arc<Voice>,
     gate: Gate,
     reader: Reader,
+    /// How far the keyrings on the bus have been read, if not to the end.
+    keyrings: Option<KeyringCursor>,
+    rereads: Rereads,
     head: Option<Verified<Head>>,
+    /// The clock here against the master's.
+    clock: Option<ClockOffset>,
     queue: VecDeque<Queued>,
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
     /// The builders at work, and on what.
@@ -128,22 +136,29 @@ impl Slave {
         )?));
         tokio::pin!(stop);
         let reader = tokio::select! {
-            reader = newest::learn_keyring(&self.config, &self.bus, &journal) => reader?,
+            reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
             () = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
-        slave.recover().await?;
+        slave.end_what_was_left().await?;
+        tokio::select! {
+            noticed = slave.notice_restoration() => noticed?,
+            () = &mut stop => return Ok(()),
+        }
+        slave.recover()?;
         slave.attend(&mut stop).await
     }
 
-    fn begin(self, journal: Arc<Mutex<Journal>>, reader: Reader, lock: File) -> Running {
+    fn begin(self, journal: Arc<Mutex<Journal>>, mut reader: Reader, lock: File) -> Running {
+        // Of itself it need not ask the roster.
+        reader.know_reporter(self.config.name.clone(), &self.key);
         let gate = Gate::new(self.config.clone(), self.key.id());
         let voice = Arc::new(Voice {
             key: self.key,
             farm: self.config.farm,
             slave: self.config.name.clone(),
             instance: self.instance,
-            keyring: reader.keyring().position,
+            keyring: Mutex::new(reader.keyring().position),
             subjects: Subjects::new(&self.config.farm),
             clock: self.clock,
             journal,
@@ -160,7 +175,10 @@ impl Slave {
             voice,
             gate,
             reader,
+            keyrings: None,
+            rereads: Rereads::new(),
             head: None,
+            clock: None,
             queue: VecDeque::new(),
             builds: JoinSet::new(),
             busy: BTreeMap::new(),
@@ -179,6 +197,8 @@ impl Running {
         let bus = self.executor.bus.clone();
         let config = self.executor.config.clone();
         let mut sending = tokio::spawn(Arc::clone(&self.voice).send_reports(bus.clone()));
+        let mut announcements = bus.announcements().await;
+        self.learn_keyrings().await?;
         let mut commands = bus.commands(&config.name);
         let mut presence = tokio::time::interval(config.presence_period);
         let mut head = tokio::time::interval(config.head_period);
@@ -194,7 +214,14 @@ impl Running {
                     self.start_queued();
                 }
                 _ = presence.tick() => self.show_presence().await?,
-                _ = head.tick() => self.look_at_head().await?,
+                () = announcements.next() => {
+                    self.learn_keyrings().await?;
+                    self.look_at_head(Occasion::Announced).await?;
+                }
+                _ = head.tick() => {
+                    self.learn_keyrings().await?;
+                    self.look_at_head(Occasion::Routine).await?;
+                }
                 ended = &mut sending => return Err(match ended {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => RunError::TaskEnded,
@@ -226,13 +253,10 @@ impl Running {
 
     async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
         let now = self.voice.now()?;
-        let opened = self
-            .reader
-            .open::<Command>(parcel.bytes(), Purpose::Admit { now });
-        match opened {
+        match self.open_command(parcel.bytes(), now).await? {
             Ok(command) => {
                 if self.head_is_stale(now) {
-                    self.look_at_head().await?;
+                    self.look_at_head(Occasion::Routine).await?;
                 }
                 self.decide(command, now)?;
             }
@@ -246,10 +270,17 @@ impl Running {
     fn decide(&mut self, command: Verified<Command>, received: Timestamp) -> Result<(), RunError> {
         let id = command.id();
         let body = command.body().clone();
+        // One after the other: each holds the journal until its statement ends.
         let decided = self.voice.journal().decided(&id)?;
+        let highest = self.voice.journal().highest(body.builder())?;
+        let restored = self.voice.journal().restored()?;
         let situation = Situation {
             now: received,
-            newest_head: self.head.as_ref().map(|head| head.body().time),
+            head: self.head.as_ref().map(Verified::body),
+            keyring: self.reader.keyring().position,
+            keys_fault: self.reader.keys_fault(received),
+            highest,
+            restored,
             seen: matches!(decided, Some(Decided::Accepted | Decided::Refused)),
             cancelled: decided == Some(Decided::Cancelled),
             script: &look_at_script,
@@ -385,10 +416,11 @@ impl Running {
             sequence,
             newest,
             builders,
-            keyring: self.voice.keyring,
+            keyring: self.voice.keyring(),
             load: load_average(),
             paused_until: None,
             rejected: self.rejected,
+            clock: self.clock,
         };
         let sealed = seal(&self.voice.key, &self.voice.farm, &presence);
         let bus = &self.executor.bus;

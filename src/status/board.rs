@@ -5,14 +5,16 @@
 //! viewer to the same board. A report counts only for the command whose id it names, if that is on record and meant the
 //! key that signed the report; whatever else was signed is a [`Stray`], and is never a result.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod chains;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{
-    BuildId, BuilderName, Cancel, Change, Command, Head, KeyId, PayloadId, Presence, Report,
-    Roster, SlaveName, Timestamp, Verdict,
+    BuildId, BuilderName, Cancel, Change, Command, Coverage, Head, KeyId, KeyringsHeld, PayloadId,
+    Position, Presence, Report, ReportChain, Roster, SlaveName, Timestamp, Verdict,
 };
-use crate::trust::{Standing, Verified, key_id};
+use crate::trust::{Chain, KeysFault, Reader, Standing, Verified};
 
 use super::build::BuildStatus;
 use super::tail::Unproven;
@@ -103,10 +105,12 @@ pub(super) const MAX_UNPROVEN: u16 = 200;
 /// What viewers see.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
+    /// The keyrings by which everything here was verified.
+    chain: Option<Chain>,
     pub(super) roster: Option<Roster>,
     pub(super) presences: BTreeMap<SlaveName, Verified<Presence>>,
     /// When the master last said how new everything is.
-    head: Option<Timestamp>,
+    head: Option<Verified<Head>>,
     changes: BTreeMap<PayloadId, (u64, Verified<Change>)>,
     builds: BTreeMap<PayloadId, BuildStatus>,
     /// Command ids in the order of number and, among namesakes, of the stream.
@@ -115,21 +119,63 @@ pub struct Board {
     reports: BTreeMap<PayloadId, BTreeMap<u64, Reported>>,
     /// The place of each report: the first, if the stream holds it more than once.
     places: BTreeMap<PayloadId, u64>,
-    /// The sequence numbers of what each key has reported, per builder.
-    chains: BTreeMap<KeyId, BTreeMap<BuilderName, BTreeSet<u64>>>,
+    /// What each report key has signed.
+    chains: BTreeMap<KeyId, ReportChain>,
     unproven: BTreeMap<(&'static str, u64), Unproven>,
 }
 
 impl Board {
-    /// Takes in a roster; the greatest version counts.
+    /// Takes in the roster that counts: which one does is decided where it is verified.
     pub fn set_roster(&mut self, roster: Roster) {
-        if self
-            .roster
+        self.roster = Some(roster);
+    }
+
+    /// Takes in the keyrings by which everything that is applied is verified.
+    pub(super) fn set_chain(&mut self, chain: Chain) {
+        self.chain = Some(chain);
+    }
+
+    /// Whether everything here was verified by the keyring that is in force for `reader`.
+    pub(super) fn is_read_by(&self, reader: &Reader) -> bool {
+        let now = reader.chain();
+        self.chain
             .as_ref()
-            .is_none_or(|held| held.version < roster.version)
-        {
-            self.roster = Some(roster);
+            .is_some_and(|then| then.newest_id() == now.newest_id() && then.fork() == now.fork())
+    }
+
+    /// Keeps of an earlier board what no store holds, as far as `reader` still believes it.
+    pub(super) fn keep_standing(&mut self, earlier: &Self, reader: &Reader) {
+        let head = earlier.head.iter().filter(|head| reader.stands_by(head));
+        for head in head.cloned() {
+            self.apply(Event::Headed(head));
         }
+        let presences = earlier.presences.values().filter(|presence| {
+            let line = reader.reporter(&presence.signer());
+            line.is_some_and(|line| line.slave == presence.body().slave)
+        });
+        for presence in presences.cloned() {
+            self.apply(Event::Present(presence));
+        }
+    }
+
+    /// Why nothing in the farm is to be believed at `now`, if that is so.
+    #[must_use]
+    pub fn keys_fault(&self, now: Timestamp) -> Option<KeysFault> {
+        self.chain.as_ref()?.fault(now)
+    }
+
+    /// Which slaves of the roster say that they hold the keyring at `position`; none without a roster.
+    #[must_use]
+    pub fn coverage(&self, position: Position) -> Option<Coverage> {
+        let roster = self.roster.as_ref()?;
+        let mut held = KeyringsHeld::default();
+        for presence in self.presences.values() {
+            held.take_presence(presence.body());
+        }
+        for reported in self.reports.values().flat_map(BTreeMap::values) {
+            held.take_report(reported.report.body());
+        }
+        Some(held.coverage(roster, position))
     }
 
     /// Whether an event tells nothing new, because the same message was taken in before from an earlier place.
@@ -169,6 +215,10 @@ impl Board {
             Event::Present(presence) => {
                 let newness = |p: &Verified<Presence>| (p.body().issued, p.body().sequence, p.id());
                 let said = presence.body();
+                self.chains
+                    .entry(presence.signer())
+                    .or_default()
+                    .sign_of_life(said);
                 let held = self.presences.get(&said.slave);
                 if held.is_none_or(|held| newness(held) < newness(&presence)) {
                     self.presences.insert(said.slave.clone(), presence);
@@ -176,8 +226,10 @@ impl Board {
             }
             Event::Headed(head) => {
                 // A thief's word on how new everything is proves nothing.
-                if head.standing() == Standing::Good {
-                    self.head = self.head.max(Some(head.body().time));
+                let time = |head: &Verified<Head>| head.body().time;
+                let newest = self.head.as_ref().map(time);
+                if head.standing() == Standing::Good && newest < Some(time(&head)) {
+                    self.head = Some(head);
                 }
             }
             Event::Unproven(unproven) => {
@@ -224,8 +276,13 @@ impl Board {
     fn report(&mut self, reported: Reported) {
         let said = reported.report.body();
         let command = said.command;
-        let held = self.reports.entry(command).or_default();
         let id = reported.report.id();
+        // Also what is not held: it was said.
+        self.chains
+            .entry(reported.report.signer())
+            .or_default()
+            .report(id, said);
+        let held = self.reports.entry(command).or_default();
         match self.places.get(&id) {
             Some(place) if *place <= reported.sequence => return,
             Some(place) => {
@@ -242,12 +299,6 @@ impl Board {
             self.places.remove(&newest.remove().report.id());
         }
         self.places.insert(id, reported.sequence);
-        self.chains
-            .entry(reported.report.signer())
-            .or_default()
-            .entry(said.builder.clone())
-            .or_default()
-            .insert(said.sequence);
         held.insert(reported.sequence, reported);
         self.fold(&command);
     }
@@ -323,7 +374,7 @@ impl Board {
     /// For how long the master has said nothing, if that is longer than it should be: then newer check-ins may not be known.
     #[must_use]
     pub fn master_silent(&self, now: Timestamp) -> Option<Duration> {
-        let silent = now.since(self.head?);
+        let silent = now.since(self.head.as_ref()?.body().time);
         (silent > MASTER_SILENT_AFTER).then_some(silent)
     }
 
@@ -364,24 +415,6 @@ impl Board {
     /// What does not verify, by stream and place.
     pub fn unproven(&self) -> impl Iterator<Item = &Unproven> {
         self.unproven.values()
-    }
-
-    /// How many reports of a slave are known to be missing: its numbering passes over them. What lies before the first
-    /// report of any of its builders may have been retired by the stream's own cap, and is not counted.
-    #[must_use]
-    pub fn missing_reports(&self, slave: &SlaveName) -> u64 {
-        let line = self.roster.as_ref().and_then(|roster| roster.line(slave));
-        let chain = line.and_then(|line| self.chains.get(&key_id(&line.report_key)));
-        let Some(chain) = chain else { return 0 };
-        let complete_from = chain.values().filter_map(BTreeSet::first).max();
-        let newest = chain.values().filter_map(BTreeSet::last).max();
-        let (Some(&from), Some(&to)) = (complete_from, newest) else {
-            return 0;
-        };
-        let held: BTreeSet<&u64> = chain.values().flat_map(|held| held.range(from..)).collect();
-        (to - from)
-            .saturating_add(1)
-            .saturating_sub(held.len() as u64)
     }
 }
 

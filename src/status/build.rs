@@ -28,10 +28,10 @@ pub struct BuildStatus {
     pub received: Option<Timestamp>,
     /// Its steps, in order.
     pub steps: Vec<StepStatus>,
-    /// The report that ended it.
+    /// The report that ended it: the first. `lost` alone gives way to what is known after all.
     pub ending: Option<Ending>,
-    /// Whether its slave has signed two verdicts that differ. The first stands.
-    pub disputed: bool,
+    /// What else its slave has signed as the end of it, in the order of the stream: evidence that it contradicts itself.
+    pub contradictions: Vec<Ending>,
     /// Whether the command itself is signed by a key in good standing.
     ordered_in_good_standing: bool,
 }
@@ -49,7 +49,10 @@ pub struct StepStatus {
     pub outcome: Option<Outcome>,
 }
 
-/// The report that ended a build.
+/// Of the ends of one build that contradict the first, so many are kept.
+const MAX_CONTRADICTIONS: usize = 4;
+
+/// A report that ended a build.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ending {
     /// The report's id.
@@ -98,7 +101,7 @@ impl BuildStatus {
             state: BuildState::default(),
             received: None,
             ending: None,
-            disputed: false,
+            contradictions: Vec::new(),
             ordered_in_good_standing: good,
         }
     }
@@ -114,6 +117,19 @@ impl BuildStatus {
     pub fn verdict(&self, now: Timestamp) -> Option<Verdict> {
         let silent_after = self.order.finish_by.after(Build::CLOCK_SKEW);
         self.state.verdict(silent_after, now)
+    }
+
+    /// Whether its slave has signed two different ends of it. The first is shown, and counts for nothing.
+    #[must_use]
+    pub fn is_disputed(&self) -> bool {
+        !self.contradictions.is_empty()
+    }
+
+    /// Whether it ran and nobody heard that it was accepted.
+    pub(super) fn lacks_its_beginning(&self) -> bool {
+        let ended = self.ending.as_ref();
+        let ran = ended.is_some_and(|ending| matches!(ending.body, ReportBody::Finished { .. }));
+        self.received.is_none() && (ran || matches!(self.state, BuildState::Running { .. }))
     }
 
     /// When its first script was executed, by the slave's clock.
@@ -176,7 +192,7 @@ impl BuildStatus {
         self.state = BuildState::default();
         self.received = None;
         self.ending = None;
-        self.disputed = false;
+        self.contradictions.clear();
         self.proven = self.ordered_in_good_standing;
         for step in &mut self.steps {
             (step.started, step.script, step.outcome) = (None, None, None);
@@ -218,20 +234,34 @@ impl BuildStatus {
             | ReportBody::Finished { .. }
             | ReportBody::Lost { .. } => {}
         }
-        if let (BuildState::Done { verdict, .. }, Some(other)) = (self.state, said.body.verdict()) {
-            let real = |verdict| verdict != Verdict::Lost;
-            self.disputed |= real(verdict) && real(other) && verdict != other;
-        }
-        let before = self.state;
-        self.state = self.state.after(&said.body, said.issued);
-        if self.state != before && matches!(self.state, BuildState::Done { .. }) {
-            self.ending = Some(Ending {
+        if said.body.verdict().is_some() {
+            self.end(Ending {
                 report: report.id(),
                 signer: report.signer(),
                 issued: said.issued,
                 stored: *stored,
                 body: said.body.clone(),
             });
+        }
+        self.state = self.state.after(&said.body, said.issued);
+    }
+
+    /// The first end stands. After `lost`, which says that the slave does not know, a real one is a rescue; everything else
+    /// comes from a slave that had ended the build already, and contradicts that. So does `lost` after a real end: the
+    /// slave's journal, which forgets no end, is not the one that it was.
+    fn end(&mut self, ending: Ending) {
+        let lost = |ending: &Ending| ending.body.verdict() == Some(Verdict::Lost);
+        match &self.ending {
+            Some(held) if held.report == ending.report => {}
+            Some(held) if lost(&ending) || !lost(held) => {
+                let known = |known: &Ending| known.report == ending.report;
+                if self.contradictions.len() < MAX_CONTRADICTIONS
+                    && !self.contradictions.iter().any(known)
+                {
+                    self.contradictions.push(ending);
+                }
+            }
+            None | Some(_) => self.ending = Some(ending),
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::bus::{BusError, Stream};
 use crate::model::{Command, KeyId, LogChunk, Report, SlaveName};
-use crate::trust::{Purpose, Reader, Verified};
+use crate::trust::{Purpose, Verified};
 use crate::wire::Bundle;
 
 use super::build::BuildStatus;
@@ -49,7 +49,7 @@ impl Viewer {
     pub async fn bundle(&self, build: &BuildStatus, log: LogPart) -> Result<Bundle, ExportError> {
         let (command, cancel) = self.commands_of(build).await?;
         Ok(Bundle {
-            keyrings: vec![self.first_keyring.clone()],
+            keyrings: self.keyrings(),
             rosters: vec![self.roster_of(build).await?],
             command: command.ok_or(ExportError::NoCommand)?,
             cancel,
@@ -59,6 +59,15 @@ impl Viewer {
                 LogPart::LeftOut => None,
             },
         })
+    }
+
+    /// The first keyring of each generation and the newest one. Should two contradict each other, that is shown where they
+    /// are; a bundle is judged by those that were held first.
+    fn keyrings(&self) -> Vec<Bytes> {
+        let chain = self.reader().chain();
+        let later = chain.newest().position.serial > 0;
+        let needed = chain.generations().count() + usize::from(later);
+        chain.messages().into_iter().take(needed).collect()
     }
 
     async fn commands_of(
@@ -86,23 +95,24 @@ impl Viewer {
         Ok((command, cancel))
     }
 
-    /// The newest roster that, with the first keyring alone, gives the report key to the slave.
+    /// The newest roster that, with the keyrings alone, gives the report key to the slave.
     async fn roster_of(&self, build: &BuildStatus) -> Result<Bytes, ExportError> {
         let subject = self.bus().subjects().rosters();
         let mut newest = None;
+        let by_keyrings = self.reader().without_rosters();
         for delivery in self.bus().read_all(Stream::Roster, &subject, 0).await? {
-            let Ok(mut reader) = Reader::new(*self.reader().farm(), &self.first_keyring) else {
-                continue;
-            };
+            let mut reader = by_keyrings.clone();
             if reader.learn_roster(&delivery.bytes).is_err() {
                 continue;
             }
-            if let Some(roster) = reader.roster().filter(|roster| gives_key(roster, build))
-                && newest
-                    .as_ref()
-                    .is_none_or(|(version, _)| *version < roster.version)
+            let Some(roster) = reader.verified_roster() else {
+                continue;
+            };
+            let newness = (reader.rank(&roster.signer()), roster.body().version);
+            if gives_key(roster.body(), build)
+                && newest.as_ref().is_none_or(|(held, _)| *held < newness)
             {
-                newest = Some((roster.version, delivery.bytes));
+                newest = Some((newness, delivery.bytes));
             }
         }
         newest

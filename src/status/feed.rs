@@ -4,15 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::Event;
+use super::board::{Board, Event};
+use super::keyrings::{self, first_reader};
 use super::live::{BusState, Live};
 use super::store::{Belief, Cursor, Store, StoreError};
 use super::tail::{open, open_report};
-use super::view::{Reloads, ViewError, first_reader};
+use super::view::{Reloads, ViewError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::bus::{Bus, BusError, Delivery, Follower, Next, Returns, Stream};
+use crate::bus::{
+    Bus, BusError, Delivery, Follower, KeyringCursor, Next, Progress, Returns, Stream, Taken,
+};
 use crate::model::{Change, Clock, Command, Digest, FarmId, Timestamp};
 use crate::trust::{Reader, Verified, sha256};
 use crate::wire::Payload;
@@ -24,9 +27,13 @@ const WAITING: usize = 64;
 /// How long to wait before streams that could not be read are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How many parts of the keyrings are read before the other streams have their turn.
+const KEYRING_PARTS: usize = 64;
+
 /// What is followed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Source {
+    Keyrings,
     Rosters,
     Results,
     Commands,
@@ -35,7 +42,8 @@ enum Source {
     Heads,
 }
 
-const SOURCES: [Source; 6] = [
+const SOURCES: [Source; 7] = [
+    Source::Keyrings,
     Source::Rosters,
     Source::Results,
     Source::Commands,
@@ -47,6 +55,7 @@ const SOURCES: [Source; 6] = [
 impl Source {
     fn stream(self) -> Stream {
         match self {
+            Self::Keyrings => Stream::Keyring,
             Self::Rosters => Stream::Roster,
             Self::Results => Stream::Results,
             Self::Commands => Stream::Commands,
@@ -56,11 +65,12 @@ impl Source {
         }
     }
 
-    /// Whether the store keeps it. Of the others only the newest counts, and their streams forget the rest.
+    /// Whether the store keeps it as it comes. Keyrings are kept in the order in which they are learnt; of the others only
+    /// the newest counts, and their streams forget the rest.
     fn is_kept(self) -> bool {
         match self {
             Self::Rosters | Self::Results | Self::Commands | Self::Changes => true,
-            Self::Presences | Self::Heads => false,
+            Self::Keyrings | Self::Presences | Self::Heads => false,
         }
     }
 
@@ -68,7 +78,7 @@ impl Source {
     fn event(self, reader: &Reader, delivery: &Delivery) -> Option<Event> {
         let sequence = delivery.sequence;
         Some(match self {
-            Self::Rosters => return None,
+            Self::Keyrings | Self::Rosters => return None,
             Self::Results => open_report(reader, delivery).into(),
             Self::Commands => self.opened(reader, delivery, |command: Verified<Command>| {
                 Event::Ordered { sequence, command }
@@ -107,6 +117,9 @@ pub struct Feed {
     live: Arc<Live>,
     store: Store,
     clock: Clock,
+    keyrings: KeyringCursor,
+    /// Whether there may be keyrings that were not read.
+    keyrings_due: bool,
     reloads: Reloads,
     seen_at: Timestamp,
 }
@@ -123,25 +136,30 @@ impl Feed {
         mut store: Store,
         clock: Clock,
     ) -> Result<Self, FeedError> {
-        let mut reader = None;
-        store.read(Stream::Keyring, |delivery| {
-            reader = reader.take().or(Reader::new(farm, &delivery.bytes).ok());
+        let mut reader: Option<Reader> = None;
+        store.read(Stream::Keyring, |delivery| match &mut reader {
+            Some(reader) => {
+                keyrings::learn(reader, &delivery);
+            }
+            None => reader = Reader::new(farm, &delivery.bytes).ok(),
         })?;
         let reader = if let Some(reader) = reader {
             reader
         } else {
             let (reader, delivery) = first_reader(&bus, farm).await?;
-            store.keep(Stream::Keyring, &delivery, Belief::Believed)?;
+            store.keep_last(Stream::Keyring, delivery)?;
             reader
         };
         let feed = Self {
-            live: Arc::new(Live::new(bus, reader)),
+            live: Arc::new(Live::new(bus, reader.clone())),
             store,
             clock,
+            keyrings: keyrings::cursor(&reader),
+            keyrings_due: true,
             reloads: Reloads::default(),
             seen_at: clock(),
         };
-        feed.load()?;
+        feed.fold(reader)?;
         Ok(feed)
     }
 
@@ -151,19 +169,25 @@ impl Feed {
         self.live.clone()
     }
 
-    /// Verifies and folds what the store holds.
-    fn load(&self) -> Result<(), StoreError> {
-        let sources = [
-            Source::Rosters,
-            Source::Results,
-            Source::Commands,
-            Source::Changes,
-        ];
-        for source in sources {
+    /// Verifies and folds what the store holds, by the keyrings of `reader`.
+    fn fold(&self, mut reader: Reader) -> Result<(), StoreError> {
+        let mut board = Board::default();
+        board.set_chain(reader.chain().clone());
+        self.store.read(Stream::Roster, |delivery| {
+            // What is wrong with it was said when it came.
+            let _ = reader.learn_roster(&delivery.bytes);
+        })?;
+        if let Some(roster) = reader.roster() {
+            board.set_roster(roster.clone());
+        }
+        for source in [Source::Results, Source::Commands, Source::Changes] {
             self.store.read(source.stream(), |delivery| {
-                self.show(self.open(source, &delivery), &delivery);
+                if let Some(event) = source.event(&reader, &delivery) {
+                    board.apply(event);
+                }
             })?;
         }
+        self.live.replace(reader, board);
         Ok(())
     }
 
@@ -213,6 +237,9 @@ impl Feed {
     /// Follows the streams until the connection has been away and is back: the bus may have lost what it held.
     async fn follow(&mut self, returns: &mut Returns) -> Result<(), FollowError> {
         self.look_at_the_bus(BusState::CatchingUp);
+        // Whose word counts before what was said. The bus may have lost what it held, and count anew.
+        self.keyrings = self.live.verify(keyrings::cursor);
+        self.read_keyrings().await?;
         // Who reports before what is reported.
         self.read_rosters().await?;
         let (news, mut coming) = mpsc::channel(WAITING);
@@ -232,8 +259,15 @@ impl Feed {
             tokio::select! {
                 biased;
                 () = returns.next() => return Ok(()),
-                _ = pulse.tick() => self.look_at_the_bus(state),
+                _ = pulse.tick() => {
+                    self.look_at_the_bus(state);
+                    if self.keyrings_due {
+                        self.try_to_read_keyrings().await?;
+                    }
+                }
                 Some((source, next)) = coming.recv() => match next {
+                    // Looked for by the pulse: whoever floods them makes nobody read them more often.
+                    Next::Message(_) if source == Source::Keyrings => self.keyrings_due = true,
                     Next::Message(delivery) => self.take(source, delivery).await?,
                     // The others may be gone with a server that was started anew; the rest is no less true.
                     Next::CaughtUp if source.is_kept() => {
@@ -263,6 +297,9 @@ impl Feed {
     async fn follower(&mut self, source: Source) -> Result<Follower, FollowError> {
         let bus = self.live.bus().clone();
         let stream = source.stream();
+        if source == Source::Keyrings {
+            return Ok(bus.follow(stream, 1).await?);
+        }
         let cursor = self.store.cursor(stream)?;
         let mut from = cursor.last.saturating_add(1);
         if cursor.last > 0 && !continues(&bus, stream, &cursor).await? {
@@ -287,8 +324,9 @@ impl Feed {
             delivery.sequence = self.store.place(stream, delivery.sequence)?;
         }
         let mut event = self.open(source, &delivery);
-        // It may have overtaken the roster that names its key.
+        // It may have overtaken the keyring or the roster that names its key.
         if self.reloads.allow(event.as_ref().and_then(Event::unproven)) {
+            self.try_to_read_keyrings().await?;
             match self.read_rosters().await {
                 Ok(()) => event = self.open(source, &delivery),
                 Err(error) => tracing::warn!(%error, "roster not readable now"),
@@ -305,6 +343,48 @@ impl Feed {
         if kept {
             self.store.keep(stream, &delivery, belief)?;
         }
+        Ok(())
+    }
+
+    async fn try_to_read_keyrings(&mut self) -> Result<(), StoreError> {
+        match self.read_keyrings().await {
+            Ok(()) => Ok(()),
+            Err(FollowError::Store(error)) => Err(error),
+            Err(FollowError::Bus(error)) => {
+                tracing::warn!(%error, "keyrings not readable now");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in keyrings that are new. If there are, whatever was believed before is verified again.
+    async fn read_keyrings(&mut self) -> Result<(), FollowError> {
+        let bus = self.live.bus().clone();
+        let mut reader = self.live.verify(Reader::clone);
+        let mut learnt = Vec::new();
+        let read = keyrings::read(&bus, &mut self.keyrings, KEYRING_PARTS, |delivery| {
+            let taken = keyrings::learn(&mut reader, delivery);
+            if taken != Taken::Nothing {
+                learnt.push(delivery.clone());
+            }
+            taken
+        });
+        let read = read.await;
+        self.keyrings_due = !matches!(read, Ok(Progress::Done));
+        if !learnt.is_empty() {
+            for delivery in learnt {
+                self.store.keep_last(Stream::Keyring, delivery)?;
+            }
+            // What a stolen key said of slaves is forgotten; the bus may hold more than the store of who else said it.
+            let filter = bus.subjects().rosters();
+            let rosters = bus.read_all(Stream::Roster, &filter, 0).await;
+            for roster in rosters.iter().flatten() {
+                let _ = reader.learn_roster(&roster.bytes);
+            }
+            self.fold(reader)?;
+            rosters?;
+        }
+        read?;
         Ok(())
     }
 

@@ -4,17 +4,19 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::bus::{Delivery, Follower, Next};
-use crate::trust::Reader;
 
 use super::build::BuildStatus;
 use super::log::{LogAssembly, LogPiece};
-use super::tail::{Entry, open_report};
-use super::view::{Viewer, open_chunk};
+use super::tail::Entry;
+use super::view::Viewer;
 
 /// Follows the results stream.
 pub struct Tail<'a> {
     viewer: &'a mut Viewer,
     follower: Follower,
+    keyrings: Follower,
+    /// Whether a keyring may have come that is not taken in yet: other keys may count then.
+    stale: bool,
     /// Kept here while it is opened, so that a cancelled call loses nothing.
     opening: Option<Delivery>,
 }
@@ -29,10 +31,12 @@ pub enum TailNext {
 }
 
 impl<'a> Tail<'a> {
-    pub(super) fn new(viewer: &'a mut Viewer, follower: Follower) -> Self {
+    pub(super) fn new(viewer: &'a mut Viewer, follower: Follower, keyrings: Follower) -> Self {
         Self {
             viewer,
             follower,
+            keyrings,
+            stale: false,
             opening: None,
         }
     }
@@ -42,13 +46,25 @@ impl<'a> Tail<'a> {
     pub async fn next(&mut self) -> TailNext {
         loop {
             if let Some(delivery) = &self.opening {
+                if self.stale {
+                    if let Err(error) = self.viewer.refresh().await {
+                        tracing::warn!(%error, "keyrings and rosters not readable now");
+                    }
+                    self.stale = false;
+                }
                 let entry = self.viewer.open(delivery).await;
                 self.opening = None;
                 return TailNext::Entry(entry);
             }
-            match self.follower.next().await {
-                Next::Message(delivery) => self.opening = Some(delivery),
-                Next::CaughtUp => return TailNext::CaughtUp,
+            tokio::select! {
+                biased;
+                next = self.keyrings.next() => if let Next::Message(_) = next {
+                    self.stale = true;
+                },
+                next = self.follower.next() => match next {
+                    Next::Message(delivery) => self.opening = Some(delivery),
+                    Next::CaughtUp => return TailNext::CaughtUp,
+                },
             }
         }
     }
@@ -65,18 +81,25 @@ const LOG_PATIENCE: Duration = Duration::from_secs(3);
 /// Follows the log of one build. The end of one step's output may come after the beginning of the next step's: each piece
 /// names its step.
 pub struct LogFollower<'a> {
-    reader: &'a Reader,
+    viewer: &'a mut Viewer,
     build: BuildStatus,
     chunks: Follower,
     reports: Follower,
+    /// Kept here while it is opened, so that a cancelled call loses nothing.
+    opening: Option<Opening>,
     assembly: LogAssembly,
     ready: VecDeque<LogPiece>,
     over: bool,
 }
 
+enum Opening {
+    Chunk(Delivery),
+    Report(Delivery),
+}
+
 impl<'a> LogFollower<'a> {
     pub(super) fn new(
-        reader: &'a Reader,
+        viewer: &'a mut Viewer,
         build: &BuildStatus,
         chunks: Follower,
         reports: Follower,
@@ -85,10 +108,11 @@ impl<'a> LogFollower<'a> {
         // Its reports are told again from the beginning.
         build.fold(std::iter::empty());
         Self {
-            reader,
+            viewer,
             build,
             chunks,
             reports,
+            opening: None,
             assembly: LogAssembly::default(),
             ready: VecDeque::new(),
             over: false,
@@ -102,6 +126,23 @@ impl<'a> LogFollower<'a> {
             if let Some(piece) = self.ready.pop_front() {
                 return Some(piece);
             }
+            match &self.opening {
+                Some(Opening::Chunk(delivery)) => {
+                    match self.viewer.open_chunk(&self.build, delivery).await {
+                        Ok(chunk) => self.ready.extend(self.assembly.take(&chunk)),
+                        Err(unproven) => self.ready.push_back(LogPiece::Unproven(unproven)),
+                    }
+                }
+                Some(Opening::Report(delivery)) => {
+                    if let Entry::Report(reported) = self.viewer.open(delivery).await {
+                        self.build.take(&reported);
+                    }
+                }
+                None => {}
+            }
+            if self.opening.take().is_some() {
+                continue;
+            }
             if self.over {
                 return None;
             }
@@ -112,15 +153,10 @@ impl<'a> LogFollower<'a> {
             }
             tokio::select! {
                 next = self.chunks.next() => if let Next::Message(delivery) = next {
-                    match open_chunk(self.reader, &self.build, &delivery) {
-                        Ok(chunk) => self.ready.extend(self.assembly.take(&chunk)),
-                        Err(unproven) => self.ready.push_back(LogPiece::Unproven(unproven)),
-                    }
+                    self.opening = Some(Opening::Chunk(delivery));
                 },
-                next = self.reports.next(), if !ended => if let Next::Message(delivery) = next
-                    && let Entry::Report(reported) = open_report(self.reader, &delivery)
-                {
-                    self.build.take(&reported);
+                next = self.reports.next(), if !ended => if let Next::Message(delivery) = next {
+                    self.opening = Some(Opening::Report(delivery));
                 },
                 () = tokio::time::sleep(LOG_PATIENCE), if ended => self.close(),
             }

@@ -7,8 +7,8 @@ use tokio::sync::{broadcast, watch};
 use super::board::{Board, Event};
 use super::view::Farm;
 use crate::bus::Bus;
-use crate::model::{BuildId, Keyring, Timestamp};
-use crate::trust::{Reader, RosterError, words};
+use crate::model::{BuildId, Timestamp};
+use crate::trust::{Chain, Reader, RosterError, words};
 
 /// Whether what is shown is what the bus says now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,9 +49,11 @@ impl Live {
             id: *reader.farm(),
             words: words(reader.farm()),
         };
+        let mut board = Board::default();
+        board.set_chain(reader.chain().clone());
         let state = State {
             reader,
-            board: Board::default(),
+            board,
             bus: BusState::CatchingUp,
         };
         Self {
@@ -80,10 +82,10 @@ impl Live {
         self.look(|state| look(&state.board, state.bus))
     }
 
-    /// The keyring in force.
+    /// The keyrings.
     #[must_use]
-    pub fn keyring(&self) -> Keyring {
-        self.look(|state| state.reader.keyring().clone())
+    pub fn chain(&self) -> Chain {
+        self.look(|state| state.reader.chain().clone())
     }
 
     /// Counts what was learnt.
@@ -119,6 +121,15 @@ impl Live {
             // Without a listener there is nobody to tell.
             let _ = self.ended.send(build);
         }
+    }
+
+    /// Replaces everything at once: other keys count now.
+    pub(super) fn replace(&self, reader: Reader, mut board: Board) {
+        self.change(|state| {
+            board.keep_standing(&state.board, &reader);
+            state.reader = reader;
+            state.board = board;
+        });
     }
 
     pub(super) fn learn_roster(&self, bytes: &[u8]) -> Result<(), RosterError> {

@@ -11,13 +11,16 @@
 //! | logs | `log` puts a whole one together; `log_index`, `log_window` and [`Logs`] show a part of a large one |
 //! | to be read | [`text`], [`json`], [`web`] |
 //! | one build, provable offline | `export` and [`verify()`] |
+//! | any one message, layer by layer | [`explain()`] |
 
 mod board;
 mod build;
+mod explain;
 mod export;
 mod feed;
 mod follow;
 pub mod json;
+mod keyrings;
 mod live;
 mod log;
 mod log_index;
@@ -40,6 +43,7 @@ pub mod web;
 
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
+pub use explain::{Broken, BundlePart, Explained, Explanation, Known, Signature, explain};
 pub use export::{ExportError, LogPart};
 pub use feed::{Feed, FeedError};
 pub use follow::{LogFollower, Tail, TailNext};

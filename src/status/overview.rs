@@ -7,8 +7,11 @@ mod tests;
 pub(super) use sentence::of_silent_master;
 
 use super::board::Board;
+use super::keyrings::of_fault;
 use super::row::{Row, Shown, SlaveStanding};
-use crate::model::{Branch, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict};
+use crate::model::{
+    Branch, ChainFaults, ProjectName, RepositoryName, SlaveName, Timestamp, Verdict,
+};
 
 /// The whole farm at a glance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,13 +101,15 @@ impl Overview {
         let waiting = rows.iter().map(|row| row.waiting).sum();
         let (strips, idle) = strips(rows);
         let silent_master = board.master_silent(now);
-        let tone = match (sentence::tone(&strips), silent_master) {
-            // What passed may not be the newest.
-            (Tone::Good, Some(_)) => Tone::Partly,
-            (tone, _) => tone,
+        let keys_fault = board.keys_fault(now);
+        let tone = match (sentence::tone(&strips), silent_master, &keys_fault) {
+            // What passed may not be the newest, or not be what somebody entitled has asked for.
+            (Tone::Good, Some(_), _) | (Tone::Good, _, Some(_)) => Tone::Partly,
+            (tone, _, _) => tone,
         };
         let headline = sentence::headline(&strips, &idle, tone, now);
-        let mut remarks = sentence::remarks(&strips, (silent.len(), slaves));
+        let mut remarks: Vec<String> = keys_fault.iter().map(of_fault).collect();
+        remarks.extend(sentence::remarks(&strips, (silent.len(), slaves)));
         remarks.extend(silent_master.map(of_silent_master));
         Self {
             tone,
@@ -254,6 +259,35 @@ fn word(row: &Row) -> Word {
     }
 }
 
+/// What is wrong with the chain of a slave's reports, a line each.
+fn of_chain(slave: &SlaveName, faults: ChainFaults) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(from) = faults.forked_from {
+        let forked = faults.forked;
+        notes.push(if faults.cloned {
+            format!(
+                "two instances of {slave} report since its report {from}, as if it had been copied or set back; reports \
+                 that it signed twice: {forked}"
+            )
+        } else {
+            format!(
+                "reports of {slave} that it signed twice, differently, since its report {from}: {forked}"
+            )
+        });
+    }
+    let counts = [
+        (
+            faults.broken,
+            "that do not name the one before, so that one was exchanged",
+        ),
+        (faults.missing, "that are missing"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        notes.push(format!("reports of {slave} {what}: {count}"));
+    }
+    notes
+}
+
 /// What is odd about the streams or the slaves, a line each.
 pub(super) fn notes(board: &Board, rows: &[Row]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -263,19 +297,16 @@ pub(super) fn notes(board: &Board, rows: &[Row]) -> Vec<String> {
             && last.disputed
         {
             notes.push(format!(
-                "{}/{}: the slave signed two verdicts that differ; the first is shown",
+                "{}/{}: the slave signed two different ends of it; the first is shown",
                 row.builder, last.number
             ));
         }
         if let Some(slave) = &row.slave
-            && row.missing_reports > 0
+            && !row.chain.is_none()
             && !counted.contains(&slave)
         {
             counted.push(slave);
-            notes.push(format!(
-                "reports of {slave} that are missing: {}",
-                row.missing_reports
-            ));
+            notes.extend(of_chain(slave, row.chain));
         }
     }
     let counts = [

@@ -1,8 +1,8 @@
 //! A row of the board: what one builder last said of the code, and what it does now.
 
 use crate::model::{
-    Branch, BuildState, BuilderName, CommandId, ProjectName, RepositoryName, RosterLine, SlaveName,
-    SlaveState, Source, Text, Timestamp, Verdict,
+    Branch, BuildState, BuilderName, ChainFaults, CommandId, ProjectName, RepositoryName,
+    RosterLine, SlaveName, SlaveState, Source, Text, Timestamp, Verdict,
 };
 
 use super::recent::Recent;
@@ -27,8 +27,8 @@ pub struct Row {
     pub silent: bool,
     /// Until when its owner has paused it.
     pub paused_until: Option<Timestamp>,
-    /// How many of its reports are known to be missing.
-    pub missing_reports: u64,
+    /// What is wrong with the chain of its reports.
+    pub chain: ChainFaults,
     /// The last word on the code.
     pub last_word: Option<LastWord>,
     /// How many changes of these branches came after what the last word is about; unknown if the streams do not tell.

@@ -9,8 +9,8 @@ use super::build::BuildStatus;
 use super::recent::recent;
 use super::row::{LastWord, Newest, Row, Running, SlaveStanding};
 use crate::model::{
-    Branch, Build, BuildState, BuilderName, RepositoryName, RosterLine, SlaveName, Source,
-    Timestamp,
+    Branch, Build, BuildState, BuilderName, ChainFaults, RepositoryName, RosterLine, SlaveName,
+    Source, Timestamp,
 };
 use crate::trust::{Standing, Verified, key_id};
 
@@ -78,7 +78,7 @@ impl Board {
             paused_until: presence
                 .and_then(|presence| presence.paused_until)
                 .filter(|until| *until > now),
-            missing_reports: slave.map_or(0, |slave| self.missing_reports(slave)),
+            chain: slave.map_or_else(ChainFaults::default, |slave| self.chain_faults(slave, now)),
             behind: last_word
                 .as_ref()
                 .and_then(|word| self.behind(&word.sources)),
@@ -180,7 +180,7 @@ fn last_word(builds: &[&BuildStatus]) -> Option<LastWord> {
         since,
         since_number: first.order.number,
         or_longer: !changed && oldest > 1,
-        disputed: newest.disputed,
+        disputed: newest.is_disputed(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! A farm for tests: real keys from fixed seeds, a keyring, a roster, and slaves that say what they are told to say.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::board::{Board, Event, Reported};
@@ -10,8 +11,8 @@ use crate::bus::Delivery;
 use crate::model::{
     Build, Cancel, Change, Command, Commit, Digest, FarmId, InstanceId, Isolation, Keyring,
     LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision,
-    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveState, Source, Step,
-    TestCounts, Text, Timestamp, Verdict,
+    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState,
+    Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
 use crate::trust::{
     Purpose, Reader, SecretKey, Verified, commitment, countersign, payload_id, seal, sha256, words,
@@ -31,6 +32,8 @@ pub(super) struct Sample {
     pub(super) keyring: Vec<u8>,
     pub(super) others: BTreeMap<String, SecretKey>,
     pub(super) reader: Reader,
+    /// What each slave has said under each number, to be named by its next report.
+    said: Mutex<BTreeMap<(SlaveName, u64), PayloadId>>,
 }
 
 /// So many seconds after 2026-11-22T18:00:00Z.
@@ -87,11 +90,26 @@ impl Sample {
             former_maple,
             elm,
             others: BTreeMap::new(),
+            said: Mutex::default(),
         };
         let roster = sample.roster(1);
         let bytes = seal(&sample.signing, &farm, &roster).bytes;
         sample.reader.learn_roster(&bytes).unwrap();
         sample
+    }
+
+    /// A keyring that calls the signing key stolen, and names no other.
+    pub(super) fn after_theft(&self) -> Vec<u8> {
+        let mut keyring = self.reader.keyring().clone();
+        keyring.position.serial = 1;
+        keyring.previous = Some(PayloadId(self.farm.0));
+        keyring.revoked.push(RevokedKey {
+            window: keyring.signing_keys.remove(0),
+            reason: RevocationReason::Compromised,
+            revoked: at(1000),
+        });
+        let master = SecretKey::from_seed(&[1; 32]);
+        countersign(&[&master], &keyring).unwrap().to_bytes()
     }
 
     pub(super) fn farm(&self) -> Farm {
@@ -252,7 +270,8 @@ impl Sample {
         Event::Ordered { sequence, command }
     }
 
-    /// What the slave of `build` says of it: its report of that number, at so many seconds after the order.
+    /// What the slave of `build` says of it: its report of that number, at so many seconds after the order. It names what
+    /// the slave said under the number before.
     pub(super) fn said(
         &self,
         build: &Build,
@@ -260,7 +279,9 @@ impl Sample {
         after: u64,
         body: ReportBody,
     ) -> Report {
-        Report {
+        let mut said = self.said.lock().unwrap();
+        let before = said.get(&(build.slave.clone(), sequence - 1)).copied();
+        let report = Report {
             farm: self.farm,
             slave: build.slave.clone(),
             instance: InstanceId([7; 16]),
@@ -268,12 +289,15 @@ impl Sample {
             command: id(build),
             number: build.number,
             sequence,
-            previous: None,
+            previous: (sequence > 1).then(|| before.unwrap_or(PayloadId([9; 32]))),
             keyring: Position::default(),
             issued: build.issued.after(Duration::from_secs(after)),
             experiment: None,
             body,
-        }
+        };
+        said.entry((build.slave.clone(), sequence))
+            .or_insert_with(|| payload_id(&encode(&report)));
+        report
     }
 
     /// The results stream holds `report` in the place that its own sequence names.
@@ -313,19 +337,48 @@ impl Sample {
             .collect()
     }
 
+    /// The same as [`Sample::reported`], by a copy of the slave on another machine.
+    pub(super) fn reported_by_a_copy(
+        &self,
+        build: &Build,
+        sequence: u64,
+        after: u64,
+        body: ReportBody,
+    ) -> Event {
+        let said = self.said(build, sequence, after, body);
+        let reported = self.stored(&Report {
+            instance: InstanceId([8; 16]),
+            ..said
+        });
+        Event::Reported(Reported {
+            sequence: 1_000 + sequence,
+            ..reported
+        })
+    }
+
     pub(super) fn present(&self, slave: &str, issued: Timestamp) -> Event {
+        self.naming(slave, issued, 0)
+    }
+
+    /// A sign of life that names the slave's newest report.
+    pub(super) fn naming(&self, slave: &str, issued: Timestamp, sequence: u64) -> Event {
+        let newest = (slave.parse().unwrap(), sequence);
         let presence = Presence {
             farm: self.farm,
             slave: slave.parse().unwrap(),
             instance: InstanceId([7; 16]),
             issued,
-            sequence: 0,
-            newest: None,
+            sequence,
+            newest: (sequence > 0).then(|| {
+                let said = self.said.lock().unwrap();
+                said.get(&newest).copied().unwrap_or(PayloadId([9; 32]))
+            }),
             builders: BTreeMap::new(),
             keyring: Position::default(),
             load: 0,
             paused_until: None,
             rejected: 0,
+            clock: None,
         };
         Event::Present(self.verify(self.key(slave), &presence))
     }

@@ -90,7 +90,8 @@ impl Board {
         let ours = branches(&build.order);
         let passed = earlier.iter().rposition(|earlier| {
             // A pass that its own slave contradicts is no firm ground.
-            let sound = earlier.proven && !earlier.disputed && earlier.order.experiment.is_none();
+            let sound =
+                earlier.proven && !earlier.is_disputed() && earlier.order.experiment.is_none();
             sound && has_passed(earlier) && branches(&earlier.order) == ours
         });
         let Some(passed) = passed else {

@@ -241,6 +241,21 @@ impl Store {
         write(&mut self.db).map_err(self.failed("written"))
     }
 
+    /// Keeps a message behind all others of its stream, whatever its place on the bus.
+    pub(super) fn keep_last(
+        &mut self,
+        stream: Stream,
+        delivery: Delivery,
+    ) -> Result<(), StoreError> {
+        let last = self.cursor(stream)?.last;
+        let sequence = self.place(stream, last.saturating_add(1))?;
+        let delivery = Delivery {
+            sequence,
+            ..delivery
+        };
+        self.keep(stream, &delivery, Belief::Believed)
+    }
+
     /// Remembers that the stream has been read so far, and keeps nothing.
     pub(super) fn pass(&mut self, stream: Stream, delivery: &Delivery) -> Result<(), StoreError> {
         let offset = self.cursor(stream)?.offset;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::model::{
     Cancel, Command, FarmId, KeyId, Keyring, Report, Roster, RosterLine, SlaveState, Text, Verdict,
 };
-use crate::trust::{Purpose, Reader, Standing, Verified, key_id};
+use crate::trust::{Fork, KeyringError, Learnt, Purpose, Reader, Standing, Verified, key_id};
 use crate::wire::{Bundle, Payload};
 
 use super::build::BuildStatus;
@@ -29,6 +29,8 @@ pub enum Part {
     Bundle,
     /// A keyring, by its place from 1.
     Keyring(usize),
+    /// A keyring that was given beside the bundle, by its place from 1.
+    NewerKeyring(usize),
     /// A roster, by its place from 1.
     Roster(usize),
     /// The command.
@@ -48,6 +50,7 @@ impl fmt::Display for Part {
         match self {
             Self::Bundle => f.write_str("the bundle"),
             Self::Keyring(place) => write!(f, "keyring no. {place}"),
+            Self::NewerKeyring(place) => write!(f, "given keyring no. {place}"),
             Self::Roster(place) => write!(f, "roster no. {place}"),
             Self::Command => f.write_str("the command"),
             Self::Cancel => f.write_str("the cancel"),
@@ -84,7 +87,7 @@ impl fmt::Display for Finding {
 pub struct Verification {
     /// The farm that was pinned.
     pub farm: FarmId,
-    /// Its first keyring.
+    /// The keyring that everything was judged by.
     pub keyring: Option<Keyring>,
     /// The roster that gives the report key to the slave.
     pub roster: Option<Verified<Roster>>,
@@ -176,11 +179,11 @@ impl Verification {
     }
 }
 
-/// Checks a bundle as it lies in a file.
+/// Checks a bundle as it lies in a file; as [`verify()`].
 #[must_use]
-pub fn verify_file(farm: FarmId, file: &Bytes) -> Verification {
+pub fn verify_file(farm: FarmId, file: &Bytes, newer: &[Bytes]) -> Verification {
     match Bundle::parse(file) {
-        Ok(bundle) => verify(farm, &bundle),
+        Ok(bundle) => verify(farm, &bundle, newer),
         Err(error) => {
             let mut verification = Verification::new(farm);
             verification.fault(error.code(), Part::Bundle, chain(&error));
@@ -189,21 +192,35 @@ pub fn verify_file(farm: FarmId, file: &Bytes) -> Verification {
     }
 }
 
-/// Checks a bundle.
+/// Checks a bundle by its own keyrings and by those in `newer`, in whatever order they come.
 #[must_use]
-pub fn verify(farm: FarmId, bundle: &Bundle) -> Verification {
+pub fn verify(farm: FarmId, bundle: &Bundle, newer: &[Bytes]) -> Verification {
     let mut found = Verification::new(farm);
-    let Some(mut reader) = keyring(&mut found, bundle) else {
+    let Some(mut reader) = keyrings(&mut found, bundle) else {
         return found;
     };
-    let Some(mut build) = command(&mut found, &reader, bundle) else {
-        return found;
+    let own = reader.keyring().position;
+    judge_by_newer(&mut found, &mut reader, newer);
+    check(&mut found, reader, bundle);
+    if let Some(Keyring { position, .. }) = found.keyring {
+        found.note(if own < position {
+            format!("judged by keyring {position}, which was given; the bundle's own is {own}")
+        } else {
+            format!("judged by keyring {position}; a newer one, if there is one, may say otherwise")
+        });
+    }
+    found
+}
+
+fn check(found: &mut Verification, mut reader: Reader, bundle: &Bundle) {
+    let Some(mut build) = command(found, &reader, bundle) else {
+        return;
     };
-    cancel(&mut found, &reader, &build, bundle);
+    cancel(found, &reader, &build, bundle);
     // Without the roster nothing that the slave signed can be opened, and each of its messages would only say so again.
-    if roster(&mut found, &mut reader, &build, bundle) {
-        report::check(&mut found, &reader, &mut build, bundle);
-        log::check(&mut found, &reader, &build, bundle);
+    if roster(found, &mut reader, &build, bundle) {
+        report::check(found, &reader, &mut build, bundle);
+        log::check(found, &reader, &build, bundle);
     }
     if !build.proven {
         found.fault(
@@ -223,27 +240,74 @@ pub fn verify(farm: FarmId, bundle: &Bundle) -> Verification {
             found.note(note);
         }
     }
-    found
 }
 
-fn keyring(found: &mut Verification, bundle: &Bundle) -> Option<Reader> {
+/// Walks the keyrings of the bundle: the first of each generation, and the newest.
+fn keyrings(found: &mut Verification, bundle: &Bundle) -> Option<Reader> {
     let Some(first) = bundle.keyrings.first() else {
         found.fault("E-MISSING", Part::Bundle, "the bundle has no keyring");
         return None;
     };
-    for (place, _) in (1..).zip(&bundle.keyrings).skip(1) {
-        found.unnecessary(Part::Keyring(place), "keyring 0.0 alone is needed");
-    }
-    match Reader::new(found.farm, first) {
-        Ok(reader) => {
-            found.keyring = Some(reader.keyring().clone());
-            Some(reader)
-        }
+    let mut reader = match Reader::new(found.farm, first) {
+        Ok(reader) => reader,
         Err(error) => {
             found.fault(error.code(), Part::Keyring(1), chain(&error));
-            None
+            return None;
+        }
+    };
+    for (place, bytes) in (1..).zip(&bundle.keyrings).skip(1) {
+        let before = reader.keyring().position;
+        match reader.learn_keyring(bytes) {
+            Ok(Learnt::Newer) if before.serial > 0 => {
+                let why = "a newer one follows, which makes it unnecessary";
+                found.unnecessary(Part::Keyring(place - 1), why);
+            }
+            // What two keyrings contradict each other is said once, below.
+            Ok(Learnt::Newer | Learnt::Forked) => {}
+            Ok(Learnt::Nothing) => {
+                let why = "it says nothing that those before it do not";
+                found.unnecessary(Part::Keyring(place), why);
+            }
+            Err(error) => {
+                found.fault(error.code(), Part::Keyring(place), chain(&error));
+                return None;
+            }
         }
     }
+    Some(reader)
+}
+
+/// Takes in the keyrings that were given beside the bundle.
+fn judge_by_newer(found: &mut Verification, reader: &mut Reader, newer: &[Bytes]) {
+    let mut waiting: Vec<(usize, &Bytes)> = (1..).zip(newer).collect();
+    loop {
+        let before = waiting.len();
+        waiting.retain(|(place, bytes)| match reader.learn_keyring(bytes) {
+            Ok(_) => false,
+            // Another one may lead to it.
+            Err(KeyringError::Unlinked { .. }) => true,
+            Err(error) => {
+                let part = Part::NewerKeyring(*place);
+                found.fault(error.code(), part, chain(&error));
+                false
+            }
+        });
+        if waiting.is_empty() || waiting.len() == before {
+            break;
+        }
+    }
+    for (place, bytes) in waiting {
+        if let Err(error) = reader.learn_keyring(bytes) {
+            found.fault(error.code(), Part::NewerKeyring(place), chain(&error));
+        }
+    }
+    if let Some(Fork { position, .. }) = reader.chain().fork() {
+        let why = format!(
+            "two keyrings at {position}: somebody else holds a master key, and nothing of this generation is to be believed"
+        );
+        found.fault("E-FORK", Part::Bundle, why);
+    }
+    found.keyring = Some(reader.keyring().clone());
 }
 
 fn command(found: &mut Verification, reader: &Reader, bundle: &Bundle) -> Option<BuildStatus> {
@@ -330,7 +394,8 @@ fn say_standing(found: &mut Verification, what: &str, signer: KeyId, standing: S
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,15 +1,14 @@
 //! A viewer at the bus: reads the streams, verifies for itself, and hands on.
 
-use bytes::Bytes;
-
-use crate::bus::{Bus, BusError, Delivery, Stream};
-use crate::model::{Change, Command, FarmId, FarmName, Head, LogChunk, Position, Presence};
+use crate::bus::{Bus, BusError, Delivery, KeyringCursor, Stream, Taken};
+use crate::model::{Change, Command, FarmId, FarmName, Head, LogChunk, Presence};
 use crate::trust::{KeyringError, Reader, Verified, words};
 use crate::wire::Payload;
 
 use super::board::{Board, Event};
 use super::build::BuildStatus;
 use super::follow::{LogFollower, Tail};
+use super::keyrings::{self, first_reader};
 use super::log::{LogAssembly, LogPiece};
 use super::tail::{Entry, Unproven, open, open_report};
 
@@ -42,18 +41,21 @@ pub enum ViewError {
 pub struct Viewer {
     bus: Bus,
     reader: Reader,
-    /// Keyring 0.0 as it travels.
-    pub(super) first_keyring: Bytes,
+    keyrings: KeyringCursor,
     next_roster: u64,
     reloads: Reloads,
 }
 
-/// Junk by unknown keys may make a viewer read the roster again this often at once,
+/// Of the keyrings, so many parts are read at once: enough for any that are meant, and an end for who floods them.
+const KEYRING_PARTS: usize = 4096;
+/// How often a board is begun again because other keys count than when it was begun.
+const BEGINNINGS: usize = 3;
+/// Junk by unknown keys may make a viewer read keyrings and rosters again this often at once,
 const MAX_RELOADS: u32 = 8;
 /// and once more for every so many entries.
 const ENTRIES_PER_RELOAD: u32 = 32;
 
-/// How often the roster may yet be read again because of a key that is not known: junk must not turn every viewer
+/// How often keyrings and rosters may yet be read again because of a key that is not known: junk must not turn every viewer
 /// against the bus.
 pub(super) struct Reloads {
     left: u32,
@@ -71,7 +73,7 @@ impl Default for Reloads {
 }
 
 impl Reloads {
-    /// Counts a message; returns whether the roster may be read again for it, if it does not verify because its key is not
+    /// Counts a message; returns whether they may be read again for it, if it does not verify because its key is not
     /// known.
     pub(super) fn allow(&mut self, unproven: Option<&Unproven>) -> bool {
         self.entries += 1;
@@ -88,21 +90,21 @@ impl Reloads {
 }
 
 impl Viewer {
-    /// Reads the first keyring, which the farm's id vouches for, and every version of the roster.
+    /// Reads the first keyring, which the farm's id vouches for, those that follow from it, and every version of the roster.
     ///
     /// # Errors
     ///
     /// [`ViewError`].
     pub async fn new(bus: Bus, farm: FarmId) -> Result<Self, ViewError> {
-        let (reader, keyring) = first_reader(&bus, farm).await?;
+        let (reader, _) = first_reader(&bus, farm).await?;
         let mut viewer = Self {
             bus,
+            keyrings: keyrings::cursor(&reader),
             reader,
-            first_keyring: keyring.bytes,
             next_roster: 0,
             reloads: Reloads::default(),
         };
-        viewer.load_rosters().await?;
+        viewer.refresh().await?;
         Ok(viewer)
     }
 
@@ -128,6 +130,24 @@ impl Viewer {
         &self.bus
     }
 
+    /// Takes in the keyrings and the versions of the roster that are new; returns whether there were any.
+    pub(super) async fn refresh(&mut self) -> Result<bool, BusError> {
+        let (reader, cursor) = (&mut self.reader, &mut self.keyrings);
+        let mut learnt = false;
+        let read = keyrings::read(&self.bus, cursor, KEYRING_PARTS, |delivery| {
+            let taken = keyrings::learn(reader, delivery);
+            learnt |= taken != Taken::Nothing;
+            taken
+        });
+        let read = read.await;
+        if learnt {
+            // What a stolen key said of slaves is forgotten: whoever else has said it says it again.
+            self.next_roster = 0;
+        }
+        read?;
+        Ok(self.load_rosters().await? || learnt)
+    }
+
     /// Takes in the versions of the roster that are new; returns whether there were any.
     async fn load_rosters(&mut self) -> Result<bool, BusError> {
         let filter = self.bus.subjects().rosters();
@@ -151,8 +171,23 @@ impl Viewer {
     ///
     /// [`BusError::Request`] if the bus does not answer, or not to the end.
     pub async fn snapshot(&mut self) -> Result<Board, BusError> {
+        // The bus may have lost what it held, and count anew.
+        self.keyrings = keyrings::cursor(&self.reader);
+        self.next_roster = 0;
+        self.refresh().await?;
+        let mut board = self.fold().await?;
+        for _ in 1..BEGINNINGS {
+            if board.is_read_by(&self.reader) {
+                break;
+            }
+            board = self.fold().await?;
+        }
+        Ok(board)
+    }
+
+    async fn fold(&mut self) -> Result<Board, BusError> {
         let mut board = Board::default();
-        self.load_rosters().await?;
+        board.set_chain(self.reader.chain().clone());
         // Reports before commands and changes: whatever a report answers was stored before it.
         for entry in self.entries(0).await? {
             board.apply(entry.into());
@@ -181,13 +216,17 @@ impl Viewer {
     }
 
     async fn read_into<T: Payload>(
-        &self,
+        &mut self,
         board: &mut Board,
         (stream, filter): (Stream, String),
         event: impl Fn(u64, Verified<T>) -> Event,
     ) -> Result<(), BusError> {
         for delivery in self.bus.read_all(stream, &filter, 0).await? {
-            board.apply(match open::<T>(&self.reader, stream, &delivery) {
+            let mut opened = open::<T>(&self.reader, stream, &delivery);
+            if self.reads_again(opened.as_ref().err()).await {
+                opened = open::<T>(&self.reader, stream, &delivery);
+            }
+            board.apply(match opened {
                 Ok(verified) => event(delivery.sequence, verified),
                 Err(unproven) => Event::Unproven(unproven),
             });
@@ -216,24 +255,45 @@ impl Viewer {
     /// [`BusError::Request`] if the bus does not let this login subscribe.
     pub async fn tail(&mut self, from: u64) -> Result<Tail<'_>, BusError> {
         let follower = self.bus.follow(Stream::Results, from).await?;
-        Ok(Tail::new(self, follower))
+        let keyrings = self.bus.follow(Stream::Keyring, 1).await?;
+        Ok(Tail::new(self, follower, keyrings))
     }
 
-    /// Opens a report. One by a key that is not known makes it look for a newer roster first, but not for every such
-    /// message.
+    /// Opens a report. One by a key that is not known makes it look for newer keyrings and rosters first, but not for
+    /// every such message.
     pub(super) async fn open(&mut self, delivery: &Delivery) -> Entry {
         let entry = open_report(&self.reader, delivery);
-        if !self.reloads.allow(entry.unproven()) {
-            return entry;
+        if self.reads_again(entry.unproven()).await {
+            open_report(&self.reader, delivery)
+        } else {
+            entry
         }
-        match self.load_rosters().await {
-            Ok(true) => open_report(&self.reader, delivery),
-            Ok(false) => entry,
-            Err(error) => {
-                tracing::warn!(%error, "roster not readable now");
-                entry
-            }
+    }
+
+    /// The same for a chunk of the log of `build`.
+    pub(super) async fn open_chunk(
+        &mut self,
+        build: &BuildStatus,
+        delivery: &Delivery,
+    ) -> Result<LogChunk, Unproven> {
+        let opened = open_chunk(&self.reader, build, delivery);
+        if self.reads_again(opened.as_ref().err()).await {
+            open_chunk(&self.reader, build, delivery)
+        } else {
+            opened
         }
+    }
+
+    /// Counts a message, and reads keyrings and rosters again if that may make it verify; returns whether there were new
+    /// ones.
+    async fn reads_again(&mut self, unproven: Option<&Unproven>) -> bool {
+        if !self.reloads.allow(unproven) {
+            return false;
+        }
+        self.refresh().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "keyrings and rosters not readable now");
+            false
+        })
     }
 
     /// The log of a build, as far as the stream holds it now, by step and offset.
@@ -273,28 +333,14 @@ impl Viewer {
     /// # Errors
     ///
     /// [`BusError::Request`] if the bus does not let this login subscribe.
-    pub async fn follow_log(&self, build: &BuildStatus) -> Result<LogFollower<'_>, BusError> {
+    pub async fn follow_log(&mut self, build: &BuildStatus) -> Result<LogFollower<'_>, BusError> {
         let subjects = self.bus.subjects();
         let log = subjects.log(&build.order.slave, &build.id());
         let reports = subjects.report(&build.order.slave, &build.order.builder);
         let chunks = self.bus.follow_subject(Stream::Logs, log, 0).await?;
         let reports = self.bus.follow_subject(Stream::Results, reports, 0).await?;
-        Ok(LogFollower::new(&self.reader, build, chunks, reports))
+        Ok(LogFollower::new(self, build, chunks, reports))
     }
-}
-
-/// Reads the farm's first keyring from the bus; also returns the message that held it.
-pub(super) async fn first_reader(bus: &Bus, farm: FarmId) -> Result<(Reader, Delivery), ViewError> {
-    let subject = bus.subjects().keyring(Position::default());
-    let mut found = Err(ViewError::NoKeyring(farm));
-    // Whoever can make the broker store junk behind the keyring does not hide it: the first that verifies counts.
-    for delivery in bus.read_all(Stream::Keyring, &subject, 0).await? {
-        found = match Reader::new(farm, &delivery.bytes) {
-            Ok(reader) => return Ok((reader, delivery)),
-            Err(error) => Err(ViewError::Keyring(error)),
-        };
-    }
-    found
 }
 
 pub(super) fn open_chunk(

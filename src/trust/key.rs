@@ -1,18 +1,19 @@
 //! Keys: sound public ones, and private ones that live in files nobody else can read.
 
-use std::fmt;
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+mod encrypted;
+mod file;
 
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use std::fmt;
+use std::io;
+
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
 use crate::model::{KeyId, PublicKey};
+
+pub use encrypted::Passphrase;
+pub use file::{KeyFile, KeyFileError};
 
 /// A public key that is weak or not in its one encoding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -73,55 +74,6 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// Why a key file was not read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// The file could not be read.
-    #[error("cannot read the key file {path}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file could not be made.
-    #[error("cannot write the key file {path}")]
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Others can read it.
-    #[error(
-        "the key file {path} has mode {mode:04o}, so others can read it; fix: chmod 600 {path}"
-    )]
-    Mode {
-        /// Which file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It belongs to somebody else.
-    #[error("the key file {path} belongs to user {owner}, not to the user {user} who runs this")]
-    Owner {
-        /// Which file.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Who runs this.
-        user: u32,
-    },
-    /// It does not hold an Ed25519 private key.
-    #[error("the key file {path} does not hold an Ed25519 private key in PKCS #8 PEM form")]
-    Form {
-        /// Which file.
-        path: PathBuf,
-    },
-}
-
 impl SecretKey {
     /// A new key from the system's randomness.
     ///
@@ -156,83 +108,6 @@ impl SecretKey {
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
-
-    /// Reads a PKCS #8 PEM file that only its owner can read.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyFileError`]: cannot be read; others can read it or own it; holds something else.
-    pub fn load(path: &Path) -> Result<Self, KeyFileError> {
-        check_private_mode(path)?;
-        let pem = fs::read_to_string(path)
-            .map(Zeroizing::new)
-            .map_err(|source| KeyFileError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
-        SigningKey::from_pkcs8_pem(&pem)
-            .map(Self)
-            .map_err(|_| KeyFileError::Form {
-                path: path.to_owned(),
-            })
-    }
-
-    /// Writes a new PKCS #8 PEM file, mode 0600. Never overwrites one.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyFileError::Write`], also when the file is there already.
-    pub fn store(&self, path: &Path) -> Result<(), KeyFileError> {
-        let failed = |source| KeyFileError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        // Version 1, without the public half: what every other program reads.
-        let pair = KeypairBytes {
-            secret_key: self.0.to_bytes(),
-            public_key: None,
-        };
-        let pem = pair
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|error| failed(io::Error::other(error)))?;
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        file.write_all(pem.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed)
-    }
-}
-
-/// Checks that only its owner, who runs this program, can read the file.
-///
-/// # Errors
-///
-/// [`KeyFileError`]: cannot be read; mode; owner.
-pub fn check_private_mode(path: &Path) -> Result<(), KeyFileError> {
-    let metadata = fs::metadata(path).map_err(|source| KeyFileError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Mode {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let (owner, user) = (metadata.uid(), nix::unistd::geteuid().as_raw());
-    if owner != user {
-        return Err(KeyFileError::Owner {
-            path: path.to_owned(),
-            owner,
-            user,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -254,35 +129,6 @@ mod tests {
             );
         }
         assert!(SoundKey::new(SecretKey::from_seed(&[1; 32]).public()).is_ok());
-    }
-
-    #[test]
-    fn a_stored_key_is_private_and_loads_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("signing.key");
-        let key = SecretKey::from_seed(&[1; 32]);
-        key.store(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o600
-        );
-        assert_eq!(SecretKey::load(&path).unwrap().public(), key.public());
-        assert!(
-            matches!(key.store(&path), Err(KeyFileError::Write { .. })),
-            "a key is never overwritten"
-        );
-    }
-
-    #[test]
-    fn a38_a_key_that_others_can_read_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("signing.key");
-        SecretKey::from_seed(&[1; 32]).store(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            SecretKey::load(&path),
-            Err(KeyFileError::Mode { mode: 0o640, .. })
-        ));
     }
 
     #[test]

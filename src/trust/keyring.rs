@@ -44,6 +44,25 @@ pub enum KeyringError {
     /// It contradicts itself.
     #[error("keyring is not acceptable: {0}")]
     Rule(&'static str),
+    /// The keyrings between it and what is held are missing.
+    #[error("keyring {position} builds on one that is not held here, where {held} is the newest")]
+    Unlinked {
+        /// Where it stands.
+        position: Position,
+        /// The newest one here.
+        held: Position,
+    },
+    /// It names another predecessor than the one in that place.
+    #[error("keyring {0} does not build on the first keyring of its chain that is held here")]
+    OtherPredecessor(Position),
+    /// A succession by keys that nobody announced.
+    #[error("keyring {0} names other master keys than the generation before committed to")]
+    NotCommitted(Position),
+    /// A rotation may not touch what the first keyring of its generation fixed.
+    #[error(
+        "keyring {0} changes master keys, threshold or commitment, which only a succession may do"
+    )]
+    MastersChanged(Position),
 }
 
 impl KeyringError {
@@ -59,6 +78,10 @@ impl KeyringError {
             Self::BadSignature(_) => "E-SIGNATURE",
             Self::Threshold { .. } => "E-THRESHOLD",
             Self::Rule(_) => "E-KEYRING",
+            Self::Unlinked { .. } => "E-UNLINKED",
+            Self::OtherPredecessor(_) => "E-PREDECESSOR",
+            Self::NotCommitted(_) => "E-COMMITMENT",
+            Self::MastersChanged(_) => "E-MASTERS",
         }
     }
 }
@@ -86,8 +109,9 @@ pub fn open_first(farm: &FarmId, bytes: &[u8]) -> Result<Keyring, KeyringError> 
     Ok(keyring)
 }
 
-/// What holds for a keyring whatever its position: sound keys, a sensible threshold, enough distinct signatures.
-fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringError> {
+/// What holds for a keyring whatever its position and whoever signs it: sound keys, a sensible threshold. Returns its
+/// master keys.
+pub(super) fn check_rules(keyring: &Keyring) -> Result<Vec<SoundKey>, KeyringError> {
     if keyring.previous.is_some() != (keyring.position != Position::default()) {
         return Err(KeyringError::Rule(
             "only keyring 0.0 builds on none before it",
@@ -120,6 +144,12 @@ fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringE
             return Err(KeyringError::Rule("a master key is also a signing key"));
         }
     }
+    Ok(masters)
+}
+
+/// The same, and enough distinct signatures.
+pub(super) fn check(keyring: &Keyring, envelopes: &KeyringEnvelopes) -> Result<(), KeyringError> {
+    let masters = check_rules(keyring)?;
     for envelope in envelopes.envelopes() {
         let master = masters.iter().find(|key| key.id() == envelope.signer);
         if !master

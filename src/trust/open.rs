@@ -1,20 +1,25 @@
 //! From received bytes to something believed.
 
+mod keys;
 mod roster;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 
+use super::chain::Chain;
 use super::digest::payload_id;
 use super::key::SoundKey;
-use super::keyring::{KeyringError, open_first};
+use super::keyring::KeyringError;
 use crate::model::{
-    FarmId, KeyId, Keyring, PayloadId, PublicKey, RevocationReason, Roster, RosterLine,
-    SigningKeyWindow, SlaveName, Timestamp,
+    FarmId, KeyId, PayloadId, PublicKey, RevocationReason, Roster, RosterLine, SigningKeyWindow,
+    SlaveName, Timestamp,
 };
 use crate::wire::{Envelope, EnvelopeError, Kind, Payload, PayloadError, Role, decode};
 
+pub use keys::{KeysFault, Rank};
 pub use roster::RosterError;
 
 /// A `T` that was signed by a key entitled to say it.
@@ -144,21 +149,25 @@ impl OpenError {
     }
 }
 
+#[derive(Clone)]
 struct Signer {
     key: SoundKey,
     window: SigningKeyWindow,
     revoked: Option<RevocationReason>,
 }
 
+#[derive(Clone)]
 struct Reporter {
     key: SoundKey,
     line: RosterLine,
+    /// The key that signed the roster with that line; none if the line is this party's own.
+    introduced_by: Option<KeyId>,
 }
 
 /// What one party has verified so far of a farm, and its means to verify more.
+#[derive(Clone)]
 pub struct Reader {
-    farm: FarmId,
-    keyring: Keyring,
+    chain: Chain,
     signers: BTreeMap<KeyId, Signer>,
     reporters: BTreeMap<KeyId, Reporter>,
     roster: Option<Verified<Roster>>,
@@ -171,28 +180,10 @@ impl Reader {
     ///
     /// [`KeyringError`].
     pub fn new(farm: FarmId, first_keyring: &[u8]) -> Result<Self, KeyringError> {
-        let keyring = open_first(&farm, first_keyring)?;
-        let mut signers = BTreeMap::new();
-        let current = keyring.signing_keys.iter().map(|window| (window, None));
-        let revoked = keyring
-            .revoked
-            .iter()
-            .map(|revoked| (&revoked.window, Some(revoked.reason)));
-        for (window, revoked) in current.chain(revoked) {
-            let key = SoundKey::new(window.key)?;
-            signers.insert(
-                key.id(),
-                Signer {
-                    key,
-                    window: window.clone(),
-                    revoked,
-                },
-            );
-        }
+        let chain = Chain::new(farm, first_keyring)?;
         Ok(Self {
-            farm,
-            keyring,
-            signers,
+            signers: keys::signers(chain.newest())?,
+            chain,
             reporters: BTreeMap::new(),
             roster: None,
         })
@@ -201,13 +192,7 @@ impl Reader {
     /// The pinned farm.
     #[must_use]
     pub fn farm(&self) -> &FarmId {
-        &self.farm
-    }
-
-    /// The keyring in force.
-    #[must_use]
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
+        self.chain.farm()
     }
 
     /// Opens a message: the one way to a [`Verified`] value.
@@ -232,7 +217,7 @@ impl Reader {
             .key(T::KIND, &signer)
             .ok_or(OpenError::UnknownKey(signer))?;
         if !key.verifies(
-            &envelope.signed_bytes(Some(&self.farm)),
+            &envelope.signed_bytes(Some(self.farm())),
             &envelope.signature,
         ) {
             return Err(OpenError::BadSignature(signer));
@@ -240,7 +225,7 @@ impl Reader {
         // Only now is anything that a stranger wrote looked at.
         let body: T = decode(&envelope.payload)?;
         if let Some(farm) = body.farm()
-            && *farm != self.farm
+            && farm != self.farm()
         {
             return Err(OpenError::OtherFarm(*farm));
         }

@@ -5,7 +5,7 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | 0 | text | `pybots bundle 1` |
-//! | 1 | array of byte strings | keyrings, from 0.0 on, each as it travels: an array of 1 to 16 envelopes |
+//! | 1 | array of byte strings | keyrings, as they build on each other: the first of each generation from 0.0 on, then the newest unless it is that; each as it travels, an array of 1 to 16 envelopes |
 //! | 2 | array of byte strings | rosters, that which gives the report key to the slave |
 //! | 3 | byte string | the command |
 //! | 4 | byte string, if there is one | the command that cancels it |

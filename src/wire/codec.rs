@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use minicbor::{Decoder, Encoder};
 
+use super::fields::Named;
+
 /// Why bytes were not read as a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
@@ -76,6 +78,8 @@ pub(super) trait Field: Sized {
     fn put(&self, to: &mut Writer);
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError>;
+
+    fn named(&self) -> Named;
 
     /// Whether the field is left out when written.
     fn is_absent(&self) -> bool {
@@ -162,6 +166,17 @@ macro_rules! put_fields {
     };
 }
 
+/// Names those fields that are there.
+macro_rules! name_fields {
+    ({ $($name:ident => $field:expr),* $(,)? }) => {{
+        let mut fields = Vec::new();
+        $(if !$field.is_absent() {
+            fields.push((stringify!($name).to_owned(), $field.named()));
+        })*
+        Named::Record(fields)
+    }};
+}
+
 /// Writes and reads a struct as a map with numbered keys. The list is the format: numbers ascend and are never reused.
 macro_rules! record {
     ($type:ident { $($number:literal => $field:ident),+ $(,)? }) => {
@@ -175,6 +190,10 @@ macro_rules! record {
                 let value = Self { $($field: fields.take($number, from)?),+ };
                 fields.end(from)?;
                 Ok(value)
+            }
+
+            fn named(&self) -> Named {
+                name_fields!({ $($field => self.$field),+ })
             }
         }
     };
@@ -208,6 +227,14 @@ macro_rules! choice {
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
                 }
             }
+
+            fn named(&self) -> Named {
+                match self {
+                    $(Self::$name { $($field),* } => {
+                        Named::variant(stringify!($name), name_fields!({ $($field => $field),* }))
+                    })+
+                }
+            }
         }
     };
 }
@@ -227,6 +254,11 @@ macro_rules! number {
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
                 }
             }
+
+            fn named(&self) -> Named {
+                let name = match self { $(Self::$name => stringify!($name)),+ };
+                Named::Value(name.to_owned())
+            }
         }
     };
 }
@@ -242,6 +274,10 @@ macro_rules! text {
             fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
                 Self::try_from(from.str()?.to_owned())
                     .map_err(|error| PayloadError::Value { what: stringify!($type), why: error.to_string() })
+            }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
             }
         })+
     };
@@ -262,11 +298,15 @@ macro_rules! bytes {
                     why: format!("{} bytes", bytes.len()),
                 })
             }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
+            }
         })+
     };
 }
 
-pub(super) use {bytes, choice, number, put_fields, record, text};
+pub(super) use {bytes, choice, name_fields, number, put_fields, record, text};
 
 macro_rules! unsigned {
     ($($type:ident),+) => {
@@ -277,6 +317,10 @@ macro_rules! unsigned {
 
             fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
                 Ok(from.$type()?)
+            }
+
+            fn named(&self) -> Named {
+                Named::Value(self.to_string())
             }
         })+
     };
@@ -293,6 +337,10 @@ impl Field for Duration {
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self::from_millis(from.u64()?))
     }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} ms", self.as_millis()))
+    }
 }
 
 impl Field for bytes::Bytes {
@@ -302,6 +350,10 @@ impl Field for bytes::Bytes {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self::copy_from_slice(from.bytes()?))
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} bytes", self.len()))
     }
 }
 
@@ -314,6 +366,11 @@ impl<T: Field> Field for Option<T> {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         T::take(from).map(Some)
+    }
+
+    fn named(&self) -> Named {
+        let value = self.as_ref().map(Field::named);
+        value.unwrap_or_else(|| Named::List(Vec::new()))
     }
 
     fn is_absent(&self) -> bool {
@@ -342,6 +399,10 @@ impl<T: Field> Field for Vec<T> {
         }
         Ok(items)
     }
+
+    fn named(&self) -> Named {
+        Named::List(self.iter().map(Field::named).collect())
+    }
 }
 
 /// Keys sort by their encoded bytes, shorter ones first, which is not the order of the text itself.
@@ -367,6 +428,14 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
             entries.insert(key, V::take(from)?);
         }
         Ok(entries)
+    }
+
+    fn named(&self) -> Named {
+        let entry = |(key, value): (&K, &V)| match key.named() {
+            Named::Value(key) => (key, value.named()),
+            Named::List(_) | Named::Record(_) => (String::new(), value.named()),
+        };
+        Named::Record(self.iter().map(entry).collect())
     }
 }
 

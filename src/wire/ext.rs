@@ -8,6 +8,7 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use super::codec::{Field, PayloadError, Writer, sure};
+use super::fields::Named;
 
 /// A message's `ext`, in its one spelling; no bytes, if the message has none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -38,6 +39,10 @@ impl Field for Ext {
             return Err(unacceptable("it is empty"));
         }
         Ok(ext)
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} bytes", self.0.len()))
     }
 
     fn is_absent(&self) -> bool {

@@ -5,6 +5,7 @@ use minicbor::{Decoder, Encoder};
 
 use super::codec::{PayloadError, Writer};
 use super::ext::Ext;
+use super::fields::Named;
 
 /// What can stand at the top of a payload. It is no [`Field`](super::codec::Field), so it stands nowhere else.
 pub(super) trait Message: Sized {
@@ -12,6 +13,8 @@ pub(super) trait Message: Sized {
 
     /// The value without its `ext`, and the `ext`, which no reader of this version looks into.
     fn take(from: &mut Decoder<'_>) -> Result<(Self, Ext), PayloadError>;
+
+    fn named(&self) -> Named;
 }
 
 /// A [`record!`](super::codec::record) at the top of a payload: after its own fields it may have field 99.
@@ -30,6 +33,10 @@ macro_rules! message {
                 let ext = fields.take(Ext::NUMBER, from)?;
                 fields.end(from)?;
                 Ok((value, ext))
+            }
+
+            fn named(&self) -> Named {
+                name_fields!({ $($field => self.$field),+ })
             }
         }
     };
@@ -59,6 +66,12 @@ macro_rules! either {
                         Ok((Self::$name(inner), ext))
                     })+
                     number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
+                }
+            }
+
+            fn named(&self) -> Named {
+                match self {
+                    $(Self::$name(inner) => Named::variant(stringify!($name), inner.named()),)+
                 }
             }
         }

@@ -28,6 +28,12 @@ impl Subjects {
         )
     }
 
+    /// Every keyring of one generation.
+    #[must_use]
+    pub fn keyrings_of(&self, generation: u32) -> String {
+        format!("{}.keyring.{generation}.*", self.prefix)
+    }
+
     /// Every keyring.
     #[must_use]
     pub fn keyrings(&self) -> String {

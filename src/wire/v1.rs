@@ -5,15 +5,17 @@
 use minicbor::Decoder;
 
 use super::codec::{
-    Field, Fields, PayloadError, Writer, bytes, choice, number, put_fields, record, sure, text,
+    Field, Fields, PayloadError, Writer, bytes, choice, name_fields, number, put_fields, record,
+    sure, text,
 };
 use super::ext::Ext;
+use super::fields::Named;
 use super::message::{Message, either, message};
 use crate::model::{
-    Branch, Build, BuilderName, Cancel, Change, Command, CommandId, Commit, Digest, Experiment,
-    ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring, Lead, LogChunk,
-    Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey, Report,
-    ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
+    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
+    Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
+    Lead, LogChunk, Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey,
+    Report, ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
     SigningKeyWindow, SlaveName, SlaveState, Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
 
@@ -40,6 +42,10 @@ impl Field for Timestamp {
     fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
         Ok(Self(from.u64()?))
     }
+
+    fn named(&self) -> Named {
+        Named::Value(self.to_string())
+    }
 }
 
 impl Field for Position {
@@ -58,6 +64,25 @@ impl Field for Position {
             generation: from.u32()?,
             serial: from.u32()?,
         })
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(self.to_string())
+    }
+}
+
+impl Field for ClockOffset {
+    /// Microseconds, negative if the clock is behind.
+    fn put(&self, to: &mut Writer) {
+        sure(to.i64(self.0));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
+        Ok(Self(from.i64()?))
+    }
+
+    fn named(&self) -> Named {
+        Named::Value(format!("{} us", self.0))
     }
 }
 
@@ -213,4 +238,5 @@ message!(Presence {
     8 => load,
     9 => paused_until,
     10 => rejected,
+    11 => clock,
 });

@@ -8,7 +8,7 @@ use pybots::bus::Login;
 use crate::harness::Farm;
 use crate::process::pybots;
 
-fn fails_with(arguments: &[&str], exit: i32, sentence: &str) {
+pub(crate) fn fails_with(arguments: &[&str], exit: i32, sentence: &str) {
     let output = pybots(arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {said}");

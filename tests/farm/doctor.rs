@@ -57,6 +57,7 @@ async fn a_healthy_farm_is_all_ok_and_nothing_is_changed_by_looking() {
         "bus",
         "clock",
         "farm-id",
+        "keyring",
         "signing-key",
         "streams",
         "head",

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod browser;
+mod ceremony;
 mod check_ins;
 mod crashes;
 mod doctor;
@@ -16,10 +17,12 @@ mod examples;
 mod execution;
 mod forgeries;
 mod harness;
+mod keyrings;
 mod page;
 mod process;
 mod readme;
 mod refusals;
+mod results;
 mod trunk;
 mod up;
 mod viewers;

@@ -49,7 +49,7 @@ impl Page {
         format!("http://{}{path}", self.address)
     }
 
-    async fn start(farm: &Farm, store: &str) -> Self {
+    pub(crate) async fn start(farm: &Farm, store: &str) -> Self {
         let (file, store) = (farm_file(farm), farm.text(store));
         let listen = "127.0.0.1:0";
         let arguments = [
@@ -102,7 +102,7 @@ const ADDRESSES: [&str; 7] = [
 ];
 
 /// What a page says, without what it says of the moment: ages, and when it was made.
-fn timeless(body: &str) -> String {
+pub(crate) fn timeless(body: &str) -> String {
     let mut kept = String::new();
     let mut rest = body;
     while let Some((before, after)) = rest.split_once("<time") {

@@ -20,6 +20,7 @@ mod bad_roster;
 mod bad_signature;
 mod bad_signer;
 mod bad_value;
+mod explained;
 mod ext;
 mod farm;
 mod good;

@@ -60,6 +60,10 @@ def unsigned(bits):
     return check
 
 
+def signed(value):
+    expect(type(value) is int and -(2**63) <= value < 2**63, "is no signed number of 64 bits")
+
+
 def boolean(value):
     expect(type(value) is bool, "not true or false")
 
@@ -239,7 +243,8 @@ GRAMMAR = {
     ),
     "log": message(hashed, name, name, hashed, u16, u64, u64, byte_string()),
     "presence": message(
-        *(hashed, name, instance, u64, u64, optional(hashed), table(name, u64), position, u32, optional(u64), u64),
+        *(hashed, name, instance, u64, u64, optional(hashed), table(name, u64), position, u32, optional(u64), u64,
+          optional(signed)),
     ),
 }
 ISSUED = {"roster": 3, "head": 3, "lead": 4, "change": 5, "report": 9, "log": 6, "presence": 3}

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pybots::model::{
-    Build, Cancel, Change, Command, Commit, Digest, Experiment, ExperimentRole, Head, InstanceId,
-    Isolation, Lead, LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody,
-    Revision, Source, Step, TestCounts, Text, Timestamp, Verdict,
+    Build, Cancel, Change, ClockOffset, Command, Commit, Digest, Experiment, ExperimentRole, Head,
+    InstanceId, Isolation, Lead, LogChunk, Outcome, PayloadId, Position, Presence, Report,
+    ReportBody, Revision, Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
 
 use crate::farm::{self, Key, NOW, days};
@@ -347,6 +347,7 @@ pub(crate) fn presence() -> Presence {
         load: 215,
         paused_until: Some(seconds(1_800)),
         rejected: 70_000,
+        clock: Some(ClockOffset(-38_000_000)),
     }
 }
 
@@ -358,6 +359,7 @@ pub(crate) fn first_presence() -> Presence {
         load: 0,
         paused_until: None,
         rejected: 0,
+        clock: None,
         ..presence()
     }
 }

@@ -19,6 +19,7 @@ pub(super) const AFTER_VERIFY: &str = "\
 Examples:
   pybots build verify foo-linux/42
   pybots build verify foo-linux-42.bundle --farm-id SHA256:…
+  pybots build verify foo-linux-42.bundle --keyring newest.keyring
 
 A signature proves who says so, not that it is true; and times are the signers' own clocks.";
 
@@ -44,6 +45,9 @@ pub(in crate::cli) struct Verify {
     /// The farm to hold it against; nothing else is believed. [default: that of the farm's file]
     #[arg(long, value_name = "SHA256:…")]
     farm_id: Option<FarmId>,
+    /// Judge by this keyring, too: a newer one may have revoked a key since. May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    keyring: Vec<PathBuf>,
     #[command(flatten)]
     which: Which,
     /// As JSON.
@@ -77,7 +81,7 @@ pub(super) async fn export(arguments: Export) -> Result<Exit, Failure> {
     files::write_new(&path, &bytes)
         .map_err(|error| Failure::error(error).advice("Nothing was written."))?;
     let farm = viewer.farm();
-    let found = crate::status::verify(farm.id, &bundle);
+    let found = crate::status::verify(farm.id, &bundle, &[]);
     let path = path.display();
     say!(
         "Wrote {path}, {} bytes: {}.",
@@ -101,7 +105,11 @@ pub(super) async fn export(arguments: Export) -> Result<Exit, Failure> {
 }
 
 fn contents(bundle: &Bundle, found: &Verification) -> String {
-    let mut parts = vec!["keyring 0.0".to_owned()];
+    let newest = found
+        .keyring
+        .as_ref()
+        .map(|keyring| format!("keyring {}", keyring.position));
+    let mut parts: Vec<String> = newest.into_iter().collect();
     parts.extend(
         found
             .roster
@@ -172,7 +180,8 @@ async fn verify_on_bus(arguments: &Verify, build: &BuildId) -> Result<Verificati
         .bundle(find(&board, build)?, LogPart::Included)
         .await
         .map_err(failure)?;
-    Ok(crate::status::verify(farm, &bundle))
+    let newer = newer_keyrings(arguments)?;
+    Ok(crate::status::verify(farm, &bundle, &newer))
 }
 
 fn verify_file(arguments: &Verify) -> Result<Verification, Failure> {
@@ -196,7 +205,23 @@ fn verify_file(arguments: &Verify) -> Result<Verification, Failure> {
         (file.farm, format!("from {}", path.display()))
     };
     say!("Against farm {farm} ({}), {source}.", words(&farm));
-    Ok(crate::status::verify_file(farm, &Bytes::from(bytes)))
+    let newer = newer_keyrings(arguments)?;
+    Ok(crate::status::verify_file(
+        farm,
+        &Bytes::from(bytes),
+        &newer,
+    ))
+}
+
+fn newer_keyrings(arguments: &Verify) -> Result<Vec<Bytes>, Failure> {
+    let files = arguments.keyring.iter();
+    files
+        .map(|path| {
+            let read = files::read(path);
+            read.map(Bytes::from)
+                .map_err(|error| error.advice("Nothing was checked."))
+        })
+        .collect()
 }
 
 fn failure(error: ExportError) -> Failure {

@@ -11,12 +11,13 @@ use super::farm::{
     judge_roster, judge_signing_key, judge_streams, window_of,
 };
 use super::finding::{Check, Finding, Judgement, Part};
-use super::presence::silent;
+use super::keyring::{Beside, judge_chain};
+use super::presence::{Signs, signs};
 use crate::bus::{Bus, BusAddress, BusError, BusTrouble, Login, Patience, Stream, TimeSource};
 use crate::cli::exit::Failure;
 use crate::cli::farm_file::FarmFile;
 use crate::master::MasterConfig;
-use crate::model::{Build, BuilderName, Clock, FarmId, Head, PublicKey, Text};
+use crate::model::{Build, BuilderName, Clock, FarmId, Head, Position, PublicKey, Text};
 use crate::slave::SlaveConfig;
 use crate::status::text::span;
 use crate::status::{ViewError, Viewer};
@@ -35,6 +36,8 @@ pub(super) enum Who<'a> {
     Master {
         config: &'a MasterConfig,
         key: PublicKey,
+        /// The newest keyring in its files.
+        keyring: Position,
     },
     Viewer,
 }
@@ -87,8 +90,9 @@ pub(super) struct Visit<'a> {
 }
 
 /// What needs the bus, in case that it is not reached.
-const BEHIND_THE_BUS: [Check; 5] = [
+const BEHIND_THE_BUS: [Check; 6] = [
     Check::FarmId,
+    Check::Keyring,
     Check::SigningKey,
     Check::Streams,
     Check::Head,
@@ -279,6 +283,17 @@ async fn believed(
             .iter()
             .max_by_key(|window| window.not_after),
     };
+    let signs = match who {
+        Who::Slave { .. } => Signs::default(),
+        Who::Master { .. } | Who::Viewer => signs(bus, reader, clock()).await,
+    };
+    let beside = Beside {
+        files: match who {
+            Who::Master { keyring, .. } => Some(keyring),
+            Who::Slave { .. } | Who::Viewer => None,
+        },
+        behind: &signs.behind,
+    };
     let roster = match who {
         Who::Slave {
             config,
@@ -295,17 +310,16 @@ async fn believed(
             judge_line(reader.roster(), own).of(Check::SlaveOnRoster, part)
         }
         Who::Master { config, .. } => {
-            let silent = silent(bus, reader, clock()).await;
-            judge_roster(reader.roster(), &config.builders, &silent).of(Check::Roster, part)
+            judge_roster(reader.roster(), &config.builders, &signs.silent).of(Check::Roster, part)
         }
         Who::Viewer => {
-            let silent = silent(bus, reader, clock()).await;
-            judge_roster(reader.roster(), &BTreeMap::new(), &silent).of(Check::Roster, part)
+            judge_roster(reader.roster(), &BTreeMap::new(), &signs.silent).of(Check::Roster, part)
         }
     };
     let (head, sample) = head(bus, who, reader, clock).await;
     let findings = vec![
         judge_keyring(keyring, reader.farm()).of(Check::FarmId, part),
+        judge_chain(reader.chain(), beside, clock()).of(Check::Keyring, part),
         judge_signing_key(window, clock()).of(Check::SigningKey, part),
         roster,
         head.of(Check::Head, part),

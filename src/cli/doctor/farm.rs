@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::finding::{Judgement, Part};
+use super::keyring::{RENEW, WARNING};
 use crate::bus::{Stream, StreamState};
 use crate::master::Builder;
 use crate::model::{
@@ -16,11 +17,6 @@ use crate::model::{
 };
 use crate::status::text::age;
 use crate::trust::words;
-
-/// How long before its end a signing key is to be seen to.
-const SIGNING_KEY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
-const RENEW: &str = "make a new farm in time (pybots keys init) and tell its people: this version cannot renew a \
-                     signing key";
 
 /// A keyring that the farm id vouches for.
 pub(super) fn judge_keyring(keyring: &Keyring, farm: &FarmId) -> Judgement {
@@ -83,7 +79,7 @@ pub(super) fn judge_signing_key(window: Option<&SigningKeyWindow>, now: Timestam
         "the master may sign until {not_after}, {} from now",
         age(left)
     );
-    if left < SIGNING_KEY_WARNING {
+    if left < WARNING {
         Judgement::warn(found, "then slaves start nothing any more", RENEW)
     } else {
         Judgement::ok(found)

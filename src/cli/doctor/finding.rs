@@ -19,6 +19,8 @@ pub(super) enum Check {
     Clock,
     /// Whether the farm's first keyring is the one that the farm id names.
     FarmId,
+    /// The newest keyring, and who has it.
+    Keyring,
     /// How long the master may still sign.
     SigningKey,
     /// The farm's streams.
@@ -53,6 +55,7 @@ impl Check {
             Self::Bus => "bus",
             Self::Clock => "clock",
             Self::FarmId => "farm-id",
+            Self::Keyring => "keyring",
             Self::SigningKey => "signing-key",
             Self::Streams => "streams",
             Self::Head => "head",

@@ -10,15 +10,17 @@ use super::finding::{Check, Finding, Judgement, Part, quoted};
 use crate::bus::bus_public_key;
 use crate::cli::files;
 use crate::master::MasterConfig;
-use crate::model::PublicKey;
+use crate::model::{Position, PublicKey};
 use crate::slave::SlaveConfig;
-use crate::trust::{KeyFileError, SecretKey, check_private_mode};
+use crate::trust::{KeyFile, KeyFileError};
 
 /// What a part signs with (only the public half is needed here), and how it logs in.
 pub(super) struct Keys {
     pub(super) public: PublicKey,
     pub(super) seed: Zeroizing<String>,
     pub(super) nkey: String,
+    /// The newest keyring in its files, if it has any there.
+    pub(super) keyring: Option<Position>,
 }
 
 /// A private key's use.
@@ -62,7 +64,10 @@ pub(super) fn of_master(config: &MasterConfig) -> (Vec<Finding>, Option<Keys>) {
 
 fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<Keys>) {
     let (what, path) = signs;
-    let key = SecretKey::load(path).map_err(|error| judge_file(&error, what, part));
+    let key = key_file(path).and_then(|file| {
+        let key = file.secret_key();
+        key.map_err(|error| judge_file(&error, what, part))
+    });
     let login = bus_key(login, part);
     match (key, login) {
         (Ok(key), Ok((seed, nkey))) => {
@@ -72,6 +77,7 @@ fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<
                 public: key.public(),
                 seed,
                 nkey,
+                keyring: None,
             };
             // A key that also signs must not answer a server's challenge, not even here.
             (vec![judgement.of(Check::Keys, part)], sound.then_some(keys))
@@ -84,8 +90,15 @@ fn pair(part: Part, signs: (Use, &Path), login: &Path) -> (Vec<Finding>, Option<
     }
 }
 
+/// Where a key lies. Those that systemd keeps are seen by the service alone.
+fn key_file(path: &Path) -> Result<KeyFile, Judgement> {
+    files::key_file(path).map_err(|failure| Judgement::skip(failure.sentence()))
+}
+
 fn bus_key(path: &Path, part: Part) -> Result<(Zeroizing<String>, String), Judgement> {
-    check_private_mode(path).map_err(|error| judge_file(&error, Use::Bus, part))?;
+    let file = key_file(path)?;
+    file.check()
+        .map_err(|error| judge_file(&error, Use::Bus, part))?;
     files::bus_seed(path).map_err(|failure| {
         Judgement::fail(
             failure.sentence(),
@@ -153,6 +166,18 @@ fn judge_file(error: &KeyFileError, what: Use, part: Part) -> Judgement {
                 ),
             )
         }
+        KeyFileError::Credential { .. } => Judgement::fail(
+            error.to_string(),
+            format!("others may be able to read it and {stolen}; {effect}"),
+            "let systemd make it: LoadCredential= in the unit",
+        ),
+        KeyFileError::Encrypted { path }
+        | KeyFileError::Passphrase { path }
+        | KeyFileError::Cost { path } => Judgement::fail(
+            format!("{} is encrypted with a passphrase", path.display()),
+            format!("a service has nobody to ask for it: {effect}"),
+            format!("openssl pkey -in {} -out NEW-FILE", quoted(path)),
+        ),
         KeyFileError::Form { path } => Judgement::fail(
             format!("{} holds no key as pybots writes it", path.display()),
             effect,
@@ -194,7 +219,7 @@ fn offline_keys(folder: &Path, depth: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in entries.take(MOST_ENTRIES).flatten() {
         let name = entry.file_name();
-        if name == "master.key" || name == "successor.key" {
+        if is_offline(&name.to_string_lossy()) {
             found.push(entry.path());
         } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(offline_keys(&entry.path(), depth - 1));
@@ -204,8 +229,18 @@ fn offline_keys(folder: &Path, depth: u32) -> Vec<PathBuf> {
     found
 }
 
+/// Such as master.key, master-2.key, successor.key or successor.1.key.
+fn is_offline(name: &str) -> bool {
+    let kept_apart = name.starts_with("master") || name.starts_with("successor");
+    kept_apart
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "key")
+}
+
 fn judge_offline(path: &Path) -> Judgement {
-    let drawer = if path.ends_with("successor.key") {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let drawer = if name.starts_with("successor") {
         "to another stick, kept elsewhere, and make a copy of that"
     } else {
         "to a stick in a drawer"
@@ -264,6 +299,12 @@ mod tests {
                 "ls -l /k/report.key",
             ),
             (
+                KeyFileError::Encrypted { path: path.clone() },
+                "is encrypted",
+                "nobody to ask",
+                "openssl pkey -in /k/report.key",
+            ),
+            (
                 KeyFileError::Form { path },
                 "holds no key",
                 "does not start",
@@ -289,13 +330,14 @@ mod tests {
             "master.key",
             "keys/signing.key",
             "keys/old/master.key",
-            "keys/successor.key",
+            "keys/successor.1.key",
+            "keys/master.key.signed",
         ] {
             fs::write(place(name), "").unwrap();
         }
         assert_eq!(
             offline_keys(&place("keys"), DEPTH),
-            [place("keys/old/master.key"), place("keys/successor.key")]
+            [place("keys/old/master.key"), place("keys/successor.1.key")]
         );
         assert!(offline_keys(&place("nowhere"), DEPTH).is_empty());
     }

@@ -8,6 +8,7 @@ mod clock;
 mod disk;
 mod farm;
 mod finding;
+mod keyring;
 mod keys;
 mod patient;
 mod presence;
@@ -28,7 +29,7 @@ use super::farm_file::FarmFile;
 use super::{clock as system, files, slave, status};
 use crate::bus::Login;
 use crate::master::MasterConfig;
-use crate::model::FarmId;
+use crate::model::Position;
 use crate::trust::Reader;
 
 /// Longest that one look may take.
@@ -133,9 +134,10 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
             .map(|read| keys::of_slave(&read.config));
         let master = shared.master.as_ref().map(|read| {
             let (mut found, keys) = keys::of_master(&read.config);
-            let sound = own_keyring(&read.config, keys.as_ref(), &mut found);
+            let keyring = own_keyring(&read.config, keys.as_ref(), &mut found);
             // With another farm's id, what lies on the bus would look like damage.
-            (found, sound.and(keys))
+            let keys = keyring.and(keys).map(|keys| Keys { keyring, ..keys });
+            (found, keys)
         });
         (slave, master)
     });
@@ -151,12 +153,12 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
     (usable(slave), usable(master))
 }
 
-/// Whether the farm id in `master.toml` is that of the master's keyring, and its signing key in force; if so, the farm.
+/// Whether the farm id in `master.toml` is that of the master's keyring, and its signing key in force; if so, where that keyring stands.
 fn own_keyring(
     config: &MasterConfig,
     keys: Option<&Keys>,
     findings: &mut Vec<Finding>,
-) -> Option<FarmId> {
+) -> Option<Position> {
     let read = files::read(&config.keyring)
         .map_err(|failure| failure.sentence())
         .and_then(|bytes| {
@@ -182,7 +184,7 @@ fn own_keyring(
         let judgement = farm::judge_signing_key(window, system::now());
         findings.push(judgement.of(Check::SigningKey, Part::Master));
     }
-    Some(config.farm)
+    Some(keyring.position)
 }
 
 /// Visits the bus with each login, all at once.
@@ -228,6 +230,7 @@ async fn visits(
         who: Who::Master {
             config: &read.config,
             key: keys.public,
+            keyring: keys.keyring.unwrap_or_default(),
         },
         file: read.path.clone(),
         address: &read.config.bus,

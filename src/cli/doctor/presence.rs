@@ -1,20 +1,32 @@
-//! Which slaves give no sign of life.
+//! Which slaves give no sign of life, or an old one.
 
 use super::LIMIT;
 use crate::bus::{Bus, BusError, Stream};
-use crate::model::{Presence, SlaveName, Timestamp};
+use crate::model::{Position, Presence, SlaveName, Timestamp};
 use crate::status::{Board, Event, Overview};
 use crate::trust::{Purpose, Reader};
 
-/// The slaves that a viewer would call silent; none if that cannot be read now, which is no fault of theirs.
-pub(super) async fn silent(bus: &Bus, reader: &Reader, now: Timestamp) -> Vec<SlaveName> {
-    match tokio::time::timeout(LIMIT, board(bus, reader)).await {
-        Ok(Ok(board)) => Overview::of(&board, now)
-            .silent
-            .into_iter()
-            .map(|silence| silence.slave)
+/// What the slaves' signs of life say; nothing if they cannot be read now, which is no fault of theirs.
+#[derive(Default)]
+pub(super) struct Signs {
+    /// The slaves that a viewer would call silent.
+    pub(super) silent: Vec<SlaveName>,
+    /// Those that are alive and hold an older keyring than the newest.
+    pub(super) behind: Vec<(SlaveName, Position)>,
+}
+
+pub(super) async fn signs(bus: &Bus, reader: &Reader, now: Timestamp) -> Signs {
+    let Ok(Ok(board)) = tokio::time::timeout(LIMIT, board(bus, reader)).await else {
+        return Signs::default();
+    };
+    let silent = Overview::of(&board, now).silent.into_iter();
+    let coverage = board.coverage(reader.keyring().position);
+    let behind = coverage.into_iter().flat_map(|coverage| coverage.waiting);
+    Signs {
+        silent: silent.map(|silence| silence.slave).collect(),
+        behind: behind
+            .filter_map(|(slave, held)| Some((slave, held?)))
             .collect(),
-        Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
 

@@ -18,7 +18,11 @@ const NOT_WRITTEN: &str = "Nothing was written.";
 pub(super) async fn write(mut checked: Checked, path: &Path) -> Result<Exit, Failure> {
     check_is_file(path)?;
     let slaves = match learn(&mut checked).await {
-        Ok(()) => checked.reader.roster().map_or_else(Vec::new, slaves),
+        Ok(()) => checked
+            .keyrings
+            .reader
+            .roster()
+            .map_or_else(Vec::new, slaves),
         Err(failure) if path.exists() => {
             return Err(failure.advice(format!(
                 "{path} was left as it is. If it is what keeps the master out, move it away and try again.",
@@ -35,7 +39,7 @@ pub(super) async fn write(mut checked: Checked, path: &Path) -> Result<Exit, Fai
     let Viewer { user, password } = Viewer::default();
     let mut users = vec![
         User::Key {
-            nkey: checked.nkey,
+            nkey: checked.setup.nkey,
             access: Access::Master,
         },
         User::Viewer { user, password },
@@ -48,7 +52,7 @@ pub(super) async fn write(mut checked: Checked, path: &Path) -> Result<Exit, Fai
             access: Access::Slave(slave),
         });
     }
-    let list = users_list(&Subjects::new(&checked.config.farm), &users);
+    let list = users_list(&Subjects::new(&checked.setup.config.farm), &users);
     let text = format!(
         "# Written by `pybots master logins` from the roster, for the farm's account to include. No secret is in it.\n{list}"
     );
@@ -71,9 +75,9 @@ fn check_is_file(path: &Path) -> Result<(), Failure> {
 }
 
 async fn learn(checked: &mut Checked) -> Result<(), Failure> {
-    let bus = checked.connect(Patience::Brief).await?;
+    let bus = checked.setup.connect(Patience::Brief).await?;
     bus.ensure_streams().await?;
-    learn_rosters(&bus, &mut checked.reader).await?;
+    learn_rosters(&bus, &mut checked.keyrings.reader).await?;
     Ok(())
 }
 

@@ -120,7 +120,7 @@ fn farm_id(folder: &Path) -> Result<FarmId, Failure> {
             .advice("Bring its folder `keys` back, or choose another folder with --dir."));
     }
     let name: FarmName = "sample".parse().map_err(Failure::error)?;
-    let made = keys::init(&name, &folder.join("keys"), 90)?;
+    let made = keys::make(&name, &folder.join("keys"), 90, &keys::Masters::ONE)?;
     files::write(&record, &format!("{}\n", made.farm))?;
     Ok(made.farm)
 }

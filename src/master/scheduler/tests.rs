@@ -127,6 +127,7 @@ impl World {
                 self.apply(Fact::Ordered {
                     id,
                     build: build.clone(),
+                    standing: Standing::Good,
                 });
             }
         }

@@ -17,20 +17,25 @@ use crate::slave::workspace::{Workspace, remove_soon};
 use crate::wire::decode;
 
 impl Running {
-    /// Says `lost` for what was under way when the process before this one ended, and sends every line that it printed.
-    pub(super) async fn recover(&mut self) -> Result<(), RunError> {
+    /// Ends what the process before this one has left running. Needs no bus.
+    pub(super) async fn end_what_was_left(&mut self) -> Result<(), RunError> {
         let state = self.executor.config.state.clone();
         let state_error = |source| RunError::State {
             folder: state.clone(),
             source,
         };
-        let open_builds = self.voice.journal().open_builds()?;
         let open_logs = self.voice.journal().open_logs()?;
         for log in &open_logs {
             abandon(&log.folder).await.map_err(state_error)?;
         }
         remove_soon(Workspace::left_behind(&self.executor.config));
-        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?;
+        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)
+    }
+
+    /// Says `lost` for what was under way when the process before this one ended, and sends every line that it printed.
+    pub(super) fn recover(&mut self) -> Result<(), RunError> {
+        let open_builds = self.voice.journal().open_builds()?;
+        let open_logs = self.voice.journal().open_logs()?;
         for open in open_builds {
             let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
                 continue;

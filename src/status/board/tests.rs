@@ -23,8 +23,8 @@ fn lost() -> ReportBody {
     }
 }
 
-/// Two slaves, and everything that may go wrong: a rescue, contradicting verdicts, a cancel, a command stored twice,
-/// two commands of one name, reports without a command, junk.
+/// Two slaves, and everything that may go wrong: a rescue, contradicting verdicts, a copy of a slave, a report kept back, a
+/// cancel, a command stored twice, two commands of one name, reports without a command, junk.
 fn story(sample: &Sample) -> Vec<Event> {
     let maple: Vec<_> = (1..)
         .zip(['a', 'b', 'c', 'd'])
@@ -50,6 +50,8 @@ fn story(sample: &Sample) -> Vec<Event> {
         sample.reported(&maple[2], 41, 21, finished(Verdict::Failed)),
         sample.reported(&unknown, 50, 5, finished(Verdict::Passed)),
         sample.delivered(60, b"junk".to_vec()).into(),
+        sample.reported_by_a_copy(&maple[2], 40, 30, finished(Verdict::Warned)),
+        sample.naming("maple", at(250), 52),
     ];
     events.extend(
         (1..)
@@ -71,17 +73,18 @@ static STORY: LazyLock<(Sample, Vec<Event>)> = LazyLock::new(|| {
 proptest! {
     #[test]
     fn the_same_events_in_any_order_and_any_number_of_times_give_the_same_board(
-        order in Just((0..2 * 32).collect::<Vec<usize>>()).prop_shuffle(),
-        repeated in 0usize..32,
+        order in Just((0..2 * 34).collect::<Vec<usize>>()).prop_shuffle(),
+        repeated in 0usize..34,
     ) {
         let (sample, story) = &*STORY;
-        prop_assert_eq!(story.len(), 32);
+        prop_assert_eq!(story.len(), 34);
         let shuffled = order
             .into_iter()
-            .filter(|i| i % 32 >= repeated || *i < 32)
-            .map(|i| story[i % 32].clone());
+            .filter(|i| i % 34 >= repeated || *i < 34)
+            .map(|i| story[i % 34].clone());
         let (shuffled, board) = (fold(sample, shuffled), fold(sample, story.clone()));
         prop_assert_eq!(format!("{shuffled:?}"), format!("{board:?}"));
+        prop_assert_eq!(shuffled.rows(at(400)), board.rows(at(400)));
     }
 
     #[test]
@@ -124,8 +127,8 @@ proptest! {
         board.apply(Event::Reported(reported));
         let rows = board.rows(at(150));
         for (row, before) in rows.iter().zip(before.1) {
-            // That the sender's own numbering has a gap now is true, and shown.
-            prop_assert_eq!(row, &Row { missing_reports: row.missing_reports, ..before });
+            // That something is wrong with the sender's own chain now is true, and shown.
+            prop_assert_eq!(row, &Row { chain: row.chain, ..before });
         }
         prop_assert_eq!(format!("{:?}", board.build(&order.id())), before.0);
         prop_assert_eq!(board.strays().map(|stray| stray.why).collect::<Vec<_>>(), [why]);
@@ -220,48 +223,6 @@ fn a26_what_a_stolen_key_ordered_counts_only_once_the_slave_has_answered() {
 }
 
 #[test]
-fn two_verdicts_that_differ_are_a_dispute_and_the_first_stands() {
-    let sample = Sample::new();
-    let order = sample.order("foo-maple", 1, 'a');
-    let events = [
-        sample.ordered(1, &order),
-        sample.reported(&order, 2, 21, finished(Verdict::Passed)),
-        sample.reported(&order, 1, 20, finished(Verdict::Failed)),
-    ];
-    let board = fold(&sample, events);
-    let build = board.build(&order.id()).unwrap();
-    assert!(build.disputed);
-    assert_eq!(build.verdict(at(150)), Some(Verdict::Failed));
-}
-
-#[test]
-fn a97_a_report_that_was_dropped_shows_as_a_gap_and_retired_ones_do_not() {
-    let sample = Sample::new();
-    let (foo, bar) = (
-        sample.order("foo-maple", 1, 'a'),
-        sample.order("bar-maple", 1, 'a'),
-    );
-    // Which of maple's reports are held, of which builder; how many are missing.
-    let cases: &[(&[u64], &[u64], u64)] = &[
-        (&[], &[], 0),
-        (&[1, 2, 3], &[], 0),
-        (&[1, 3], &[], 1),
-        (&[5, 6, 9], &[], 2),
-        // 6 may have been one of bar's, retired since; 8 may not.
-        (&[5, 9], &[7], 1),
-        (&[1, 2, 4, 6], &[3, 5], 0),
-    ];
-    let maple = "maple".parse().unwrap();
-    for (foos, bars, missing) in cases {
-        let said = |order, sequence: &u64| sample.reported(order, *sequence, 1, lost());
-        let events = foos.iter().map(|sequence| said(&foo, sequence));
-        let events = events.chain(bars.iter().map(|sequence| said(&bar, sequence)));
-        let board = fold(&sample, events);
-        assert_eq!(board.missing_reports(&maple), *missing, "{foos:?} {bars:?}");
-    }
-}
-
-#[test]
 fn a_report_that_is_repeated_counts_once_in_its_first_place() {
     let sample = Sample::new();
     let order = sample.order("foo-maple", 1, 'a');
@@ -307,4 +268,29 @@ fn a_slave_that_never_ends_a_build_does_not_fill_a_viewers_memory() {
         .collect();
     assert_eq!(held, (1..=most).collect::<Vec<_>>());
     assert_eq!(board.places.len(), MAX_REPORTS);
+}
+
+#[test]
+fn of_an_earlier_board_only_what_is_still_believed_is_kept() {
+    let sample = Sample::new();
+    let head = Head {
+        farm: sample.farm,
+        keyring: Position::default(),
+        roster: 1,
+        time: at(200),
+    };
+    let head = sample.verify(&sample.signing, &head);
+    let events = [Event::Headed(head), sample.present("maple", at(200))];
+    let earlier = fold(&sample, events);
+    let kept = |reader: &Reader| {
+        let mut board = Board::default();
+        board.keep_standing(&earlier, reader);
+        let time = board.head.map(|head| head.body().time);
+        (time, board.presences.len())
+    };
+    assert_eq!(kept(&sample.reader), (Some(at(200)), 1));
+    let mut robbed = sample.reader.clone();
+    let keyring = sample.after_theft();
+    robbed.learn_keyring(&keyring).unwrap();
+    assert_eq!(kept(&robbed), (None, 0));
 }

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::keys::KeysFaultDocument;
 use super::report::{OutcomeDocument, ReportDocument};
 use crate::model::{
-    Branch, BuilderName, CommandId, Digest, FarmId, FarmName, Isolation, KeyId, PayloadId,
-    ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp, Verdict,
+    Branch, BuilderName, ChainFaults, CommandId, Digest, FarmId, FarmName, Isolation, KeyId,
+    PayloadId, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp, Verdict,
 };
 use crate::status::board::Answer;
 use crate::status::row::SlaveStanding;
@@ -25,6 +26,8 @@ pub struct BoardDocument<'a> {
     pub bus: &'static str,
     /// Since when the bus has been away.
     pub bus_away_since: Option<Timestamp>,
+    /// Why nothing here is to be believed, if that is so.
+    pub keys_fault: Option<KeysFaultDocument>,
     /// Whether trunk is safe, as far as is known, for people.
     pub sentence: String,
     /// By project, builder and branches.
@@ -73,7 +76,7 @@ pub struct RowDocument {
     pub since_build: Option<u64>,
     /// Whether the run may be older, because what came before is no longer on record.
     pub since_or_longer: bool,
-    /// Whether the slave signed two verdicts about `build` that differ.
+    /// Whether the slave signed two different ends of `build`.
     pub disputed: bool,
     /// How many changes came after what `build` tested.
     pub behind: Option<usize>,
@@ -97,6 +100,8 @@ pub struct RowDocument {
     pub paused_until: Option<Timestamp>,
     /// How many of its reports are known to be missing.
     pub missing_reports: u64,
+    /// What is wrong with the chain of its reports.
+    pub chain: ChainFaults,
 }
 
 /// A branch.
@@ -193,8 +198,12 @@ pub struct BuildDocument<'a> {
     pub detail: Option<&'a Text>,
     /// The stable code, if it was refused.
     pub code: Option<&'a Text>,
-    /// Whether the slave signed two verdicts that differ.
+    /// Whether the slave signed two different ends. The first stands in this document.
     pub disputed: bool,
+    /// What else it signed as the end.
+    pub contradictions: Vec<EndingDocument<'a>>,
+    /// What is wrong with the chain of the slave's reports where those of this build stand in it.
+    pub chain: ChainFaults,
     /// Why the master called it off, if it did.
     pub cancelled: Option<&'a Text>,
     /// Why it was ordered.
@@ -236,6 +245,23 @@ pub struct BuildDocument<'a> {
     pub log: Option<Digest>,
     /// `plain`, `landlock` or `namespaces`.
     pub isolation: Option<Isolation>,
+}
+
+/// A report that ends a build.
+#[derive(Debug, Serialize)]
+pub struct EndingDocument<'a> {
+    /// The report's id.
+    pub report: PayloadId,
+    /// The key that signed it.
+    pub report_signer: KeyId,
+    /// What it says.
+    pub verdict: Option<Verdict>,
+    /// A sentence, where the verdict has one.
+    pub detail: Option<&'a Text>,
+    /// When the slave said it, by its own clock.
+    pub ended: Timestamp,
+    /// When the bus stored it.
+    pub stored: Timestamp,
 }
 
 /// What changed between an earlier build that passed and a later one.

@@ -15,8 +15,10 @@
 //! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
 //! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
+//! | `pybots.explanation.v1` | [`write_explanation`] | [`ExplanationDocument`] |
 
 mod document;
+mod explanation;
 mod keys;
 mod list;
 mod report;
@@ -27,11 +29,15 @@ use std::io;
 use serde::Serialize;
 
 pub use document::{
-    BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, FarmDocument,
-    MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
+    BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, EndingDocument,
+    FarmDocument, MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,
     SinceLastPassDocument, SourceDocument, StepDocument, StrayDocument,
 };
-pub use keys::{KeyDocument, KeysDocument, RevokedDocument, WindowDocument, write_keys};
+pub use explanation::{EnvelopeDocument, ExplanationDocument, PartDocument, write_explanation};
+pub use keys::{
+    GenerationDocument, HeldDocument, KeyDocument, KeysDocument, KeysFaultDocument,
+    RevokedDocument, WaitingDocument, WindowDocument, write_keys,
+};
 pub use list::BuildsDocument;
 pub use report::{BodyDocument, EntryDocument, EntryKind, OutcomeDocument, ReportDocument};
 pub use verification::{FindingDocument, LogDocument, SignedDocument, VerificationDocument};
@@ -73,6 +79,7 @@ pub fn write_board(
             BusState::Away { since } => Some(since),
             BusState::Following | BusState::CatchingUp => None,
         },
+        keys_fault: board.keys_fault(now).as_ref().map(Into::into),
         sentence: Overview::of(board, now).sentence(),
         rows: board
             .rows(now)
@@ -197,7 +204,8 @@ fn row_document(row: Row, now: Timestamp) -> RowDocument {
         last_seen: row.last_seen,
         silent: row.silent,
         paused_until: row.paused_until,
-        missing_reports: row.missing_reports,
+        missing_reports: row.chain.missing,
+        chain: row.chain,
     }
 }
 
@@ -259,7 +267,9 @@ fn build_document<'a>(
         verdict,
         detail: ending.and_then(|ending| detail(&ending.body)),
         code: build.refusal_code(),
-        disputed: build.disputed,
+        disputed: build.is_disputed(),
+        contradictions: build.contradictions.iter().map(ending_document).collect(),
+        chain: board.chain_faults_of(build),
         cancelled: board.cancel_of(build).map(|cancel| &cancel.reason),
         reason: &order.reason,
         requester: order.requester.as_ref(),
@@ -289,6 +299,17 @@ fn build_document<'a>(
         report_signer: ending.map(|ending| ending.signer),
         log,
         isolation,
+    }
+}
+
+fn ending_document(ending: &Ending) -> EndingDocument<'_> {
+    EndingDocument {
+        report: ending.report,
+        report_signer: ending.signer,
+        verdict: ending.body.verdict(),
+        detail: detail(&ending.body),
+        ended: ending.issued,
+        stored: ending.stored,
     }
 }
 

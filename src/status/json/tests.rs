@@ -49,6 +49,7 @@ fn a_board_is_one_document() {
       "now": "2026-11-22T18:05:00.000Z",
       "bus": "away",
       "bus_away_since": "2026-11-22T18:04:50.000Z",
+      "keys_fault": null,
       "sentence": "foo has been failing for 3 min on its only builder.",
       "rows": [
         {
@@ -104,7 +105,14 @@ fn a_board_is_one_document() {
           "last_seen": "2026-11-22T18:04:50.000Z",
           "silent": false,
           "paused_until": null,
-          "missing_reports": 0
+          "missing_reports": 0,
+          "chain": {
+            "missing": 0,
+            "broken": 0,
+            "forked": 0,
+            "forked_from": null,
+            "cloned": false
+          }
         }
       ],
       "strays": [
@@ -113,7 +121,7 @@ fn a_board_is_one_document() {
           "sequence": 8,
           "stored": "2026-11-22T18:15:01.001Z",
           "issued": "2026-11-22T18:15:01.000Z",
-          "report": "SHA256:4VtQZ6Fz9DyBCd7n0n3bH0wVWcLeJz4u6I72kRTTMDE",
+          "report": "SHA256:pMmmhMD5f5GNGWcDPPqQLU47GostqOcUgM36oKSvVn8",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "build": "foo-maple/9",
           "slave": "maple",
@@ -163,6 +171,14 @@ fn a_build_is_one_document() {
       "detail": null,
       "code": null,
       "disputed": false,
+      "contradictions": [],
+      "chain": {
+        "missing": 0,
+        "broken": 0,
+        "forked": 0,
+        "forked_from": null,
+        "cloned": false
+      },
       "cancelled": null,
       "reason": "check-in on cpython main",
       "requester": null,
@@ -239,7 +255,7 @@ fn a_build_is_one_document() {
       "received_to_started_us": 4100,
       "ended": "2026-11-22T18:02:00.000Z",
       "stored": "2026-11-22T18:02:00.001Z",
-      "report": "SHA256:e6lRUsX5RxlBR8BO6jENN5p4MTwj+NVV+FZ6frW+Wak",
+      "report": "SHA256:f4+fzBE4NdbIrtvu5IcMGhWqla6E3Fajpco5ehoRJJA",
       "report_signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
       "log": "SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA",
       "isolation": "plain"
@@ -274,12 +290,12 @@ fn an_entry_is_one_line() {
     write_entry(&sample.delivered(9, b"junk".to_vec()), &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {"schema":"pybots.entry.v1","kind":"report","sequence":1,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:01.000Z","report":"SHA256:zvOclbuQgrYl60eyP2RiR3WVZTtzyedIIsva5dPy0Mk","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":1,"keyring":"0.0","event":"accepted","received":"2026-11-22T18:00:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:VzPNrCHxHgwO+WRIztw0hQxF63Jt+uZdM7Hhga3juJQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:2JvDSH3ogNRWnroiQnsDqmm2PyhVWxCdbSJh+4brg10","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:9CLA/lTU70/0JuSHgFo/u3vGgySsqLAaQvpTsGKRJ30","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:k+bIPI/m60iAiy+MIKJBTyrJx9AvOIUlZXHgNmNneK8","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:yTRjMbUv5PJU/MnZuLP7ZyKsxFuqTq7P6knetsSl20Q","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:a6X61OTMzXMKawya0Zb/Ug0AIjYc/aEk7cKYvnIaEcU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:QHuErkLN+k3rVn0VPg56XMyrI/vQInHF1GYwAS+3tNE","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:05yyXj/i8Ak5YcubZfADs/V3Z4xTpfUZcxA57Uz+m6g","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:2cHS07RO5TiV9Bo1hegqtbmdyHEcLYvLpqpEBIHsKCw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:jr53GcEzmB1CCRssz6tZKXrJrnhTFD3sM+EV8cSsgRQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:lRIQTDHreHq289g3pnC8+kszrr+hp18cQK1OhweAKqU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:TU8gr9jaHlO/odBmKjJV7q7p5VAWGUoMctcHzNXErZw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
     {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: unexpected type string at position 0: expected tag"}
     "#);
 }
@@ -312,7 +328,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
     let mut bundle = case.bundle();
     bundle.rosters.push(bundle.rosters[0].clone());
     let mut out = Vec::new();
-    let found = crate::status::verify(case.sample.farm, &bundle);
+    let found = crate::status::verify(case.sample.farm, &bundle, &[]);
     write_verification(&found, &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {
@@ -321,6 +337,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
       "farm": "SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA",
       "farm_words": "horse oxygen mixture chimney knock doctor butter hen",
       "farm_name": "sample",
+      "keyring": "0.0",
       "build": "foo-maple/2",
       "verdict": null,
       "slave": "maple",
@@ -371,7 +388,9 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
           "digest": "fits"
         }
       ],
-      "notes": [],
+      "notes": [
+        "judged by keyring 0.0; a newer one, if there is one, may say otherwise"
+      ],
       "findings": [
         {
           "code": "E-UNNECESSARY",
@@ -387,7 +406,14 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
 fn the_keys_are_one_document() {
     let sample = Sample::new();
     let mut out = Vec::new();
-    write_keys(&sample.farm(), sample.reader.keyring(), &mut out).unwrap();
+    write_keys(
+        &sample.farm(),
+        sample.reader.chain(),
+        &sample.board(),
+        at(100),
+        &mut out,
+    )
+    .unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
     {
       "schema": "pybots.keys.v1",
@@ -412,7 +438,8 @@ fn the_keys_are_one_document() {
           "key": "ed25519:7UkoxijRwsbq6QM4kFmVYSlZJzpcY/k2NsFGFKyHN9E",
           "id": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
           "not_before": "1970-01-01T00:00:00.000Z",
-          "not_after": "2026-12-04T07:46:40.000Z"
+          "not_after": "2026-12-04T07:46:40.000Z",
+          "state": "in-force"
         }
       ],
       "revoked": [
@@ -421,10 +448,40 @@ fn the_keys_are_one_document() {
           "id": "SHA256:yOCsQ4TWFww0H8jKTbjNo80wcxOEIUTPogAVXaz+ThM",
           "not_before": "1970-01-01T00:00:00.000Z",
           "not_after": "2026-12-04T07:46:40.000Z",
+          "state": "revoked",
           "reason": "compromised",
           "revoked": "2026-11-22T18:00:00.000Z"
         }
-      ]
+      ],
+      "generations": [
+        {
+          "keyring": "0.0",
+          "issued": "2026-11-22T18:00:00.000Z",
+          "threshold": 1,
+          "master_keys": [
+            {
+              "key": "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
+              "id": "SHA256:3S+04YteHOMMRjOqpfaB2nnDsymYzFqiGxFJw3Ixpqw"
+            }
+          ],
+          "commitment": "SHA256:t6rYv7XfqRIRo+PxvhplvOUDp8Q2g38PSHW7TQd0Qxw"
+        }
+      ],
+      "fault": null,
+      "held": {
+        "sentence": "0 of 2 slaves hold 0.0; waiting for elm, maple",
+        "holding": [],
+        "waiting": [
+          {
+            "slave": "elm",
+            "keyring": null
+          },
+          {
+            "slave": "maple",
+            "keyring": null
+          }
+        ]
+      }
     }
     "#);
 }

@@ -18,8 +18,10 @@ pub struct VerificationDocument<'a> {
     pub farm: FarmId,
     /// Its id as words.
     pub farm_words: String,
-    /// Its name, as its first keyring says.
+    /// Its name, as its keyring says.
     pub farm_name: Option<&'a FarmName>,
+    /// The keyring that everything was judged by, such as `0.3`.
+    pub keyring: Option<String>,
     /// `<builder>/<number>`.
     pub build: Option<String>,
     /// The verdict that the slave signed; `null` if no report here ends the build.
@@ -98,6 +100,10 @@ impl<'a> From<&'a Verification> for VerificationDocument<'a> {
             farm: found.farm,
             farm_words: words(&found.farm),
             farm_name: found.keyring.as_ref().map(|keyring| &keyring.name),
+            keyring: found
+                .keyring
+                .as_ref()
+                .map(|keyring| keyring.position.to_string()),
             build: build.map(|build| build.id().to_string()),
             verdict: found.verdict(),
             slave: build.map(|build| &build.order.slave),

@@ -1,9 +1,10 @@
 //! What the sentence says, and what it never says.
 
 use super::*;
-use crate::model::{BuildState, Head, Position, SlaveState};
+use crate::model::{BuildState, Head, Keyring, PayloadId, Position, SlaveState};
 use crate::status::board::Event;
 use crate::status::sample::{Sample, at, started};
+use crate::trust::{Chain, SecretKey, countersign};
 
 /// Builds of a builder, numbered from 1, each with the revision and what it came to.
 fn built(sample: &Sample, board: &mut Board, builder: &str, builds: &[(char, Verdict)]) {
@@ -168,7 +169,7 @@ fn a_slave_that_contradicts_itself_makes_nothing_green() {
         overview
             .notes
             .iter()
-            .any(|note| note.contains("two verdicts"))
+            .any(|note| note.contains("two different ends"))
     );
 }
 
@@ -208,9 +209,8 @@ fn silent_slaves_are_named_once_with_their_last_sign() {
     assert_eq!(overview.slaves, 2);
 }
 
-#[test]
-fn what_passed_is_not_green_when_the_master_has_been_silent_for_long() {
-    let sample = Sample::new();
+/// A board of one build, which passed.
+fn passed(sample: &Sample) -> Board {
     let order = sample.order("foo-maple", 1, 'a');
     let mut board = sample.board();
     board.apply(sample.changed(1, 'a'));
@@ -218,6 +218,13 @@ fn what_passed_is_not_green_when_the_master_has_been_silent_for_long() {
     for event in sample.run(&order, 1, Verdict::Passed) {
         board.apply(event);
     }
+    board
+}
+
+#[test]
+fn what_passed_is_not_green_when_the_master_has_been_silent_for_long() {
+    let sample = Sample::new();
+    let mut board = passed(&sample);
     let heard = at(200);
     board.apply(Event::Headed(sample.verify(
         &sample.signing,
@@ -240,4 +247,43 @@ fn what_passed_is_not_green_when_the_master_has_been_silent_for_long() {
     assert_eq!(late.tone, Tone::Partly);
     let said = "The master has not spoken for 40 min: newer check-ins may not be known.";
     assert!(late.sentence().ends_with(said), "{}", late.sentence());
+}
+
+#[test]
+fn nothing_is_green_while_two_keyrings_claim_one_place_or_the_newest_has_expired() {
+    let sample = Sample::new();
+    let master = SecretKey::from_seed(&[1; 32]);
+    let mut board = passed(&sample);
+    board.apply(sample.present("maple", at(200)));
+    board.apply(sample.present("elm", at(200)));
+    let mut chain = sample.reader.chain().clone();
+    let learn = |chain: &mut Chain, expires| {
+        let keyring = Keyring {
+            position: Position {
+                generation: 0,
+                serial: 1,
+            },
+            previous: Some(PayloadId(sample.farm.0)),
+            expires: at(expires),
+            ..sample.reader.keyring().clone()
+        };
+        let signed = countersign(&[&master], &keyring).unwrap();
+        chain.learn(&signed.to_bytes()).unwrap();
+    };
+    let mut overview = |chain: &Chain, now| {
+        board.set_chain(chain.clone());
+        board.apply(sample.present("maple", now));
+        board.apply(sample.present("elm", now));
+        let overview = Overview::of(&board, now);
+        (overview.tone, overview.remarks.first().cloned())
+    };
+    learn(&mut chain, 300);
+    assert_eq!(overview(&chain, at(250)).0, Tone::Good);
+    let (tone, said) = overview(&chain, at(360));
+    let expired = "The newest keyring, 0.1, expired 1 min ago: slaves start nothing until the operator publishes a newer one.";
+    assert_eq!((tone, said.as_deref()), (Tone::Partly, Some(expired)));
+    learn(&mut chain, 400);
+    let (tone, said) = overview(&chain, at(370));
+    let forked = "Two keyrings at 0.1: somebody else holds a master key. Nothing of this generation is to be believed until the operator publishes a succession.";
+    assert_eq!((tone, said.as_deref()), (Tone::Partly, Some(forked)));
 }

@@ -7,6 +7,7 @@ use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
 use super::table::write_table;
 use super::{Paint, RUNNING, Style, age, badge, shown_badge};
 use crate::status::board::Board;
+use crate::status::keyrings::of_fault;
 use crate::status::overview::{notes, of_silent_master};
 use crate::status::row::{LastWord, Row, Running, Shown, SlaveStanding};
 use crate::status::view::Farm;
@@ -34,6 +35,10 @@ pub fn write_board(
         farm.id
     )?;
     writeln!(out, "{}", style.paint(Paint::Faint, &farm.words))?;
+    if let Some(fault) = board.keys_fault(now) {
+        let fault = of_fault(&fault);
+        writeln!(out, "{}", style.paint(Paint::Bad, &format!("! {fault}")))?;
+    }
     writeln!(out)?;
     let rows = board.rows(now);
     if rows.is_empty() {
@@ -220,7 +225,7 @@ fn summary(rows: &[Row]) -> String {
 mod tests {
     use super::*;
     use crate::model::{ReportBody, SlaveState};
-    use crate::status::sample::{Sample, at, started, text};
+    use crate::status::sample::{Sample, at, finished, started, text};
 
     fn board(sample: &Sample) -> Board {
         let mut board = sample.board();
@@ -294,6 +299,8 @@ mod tests {
         let unknown = sample.order("foo-elm", 9, 'a');
         board.apply(sample.reported(&unknown, 10, 1, started(0, at(1))));
         board.apply(sample.delivered(99, b"junk".to_vec()).into());
+        let elm = sample.order("foo-elm", 2, 'a');
+        board.apply(sample.reported_by_a_copy(&elm, 6, 30, finished(Verdict::Failed)));
         insta::assert_snapshot!(written(&sample, &board, at(9_000), Style::Plain), @"
         sample  SHA256:bdPKORQHvICH01ndg4gqODqcPcbri0zEHVLi3BsanyA
         horse oxygen mixture chimney knock doctor butter hen
@@ -305,7 +312,9 @@ mod tests {
         ? stale, was FAILED  foo      foo-maple  cpython main bbbbbbbbbb             2 h          2 h  maple, revoked  ! lost, build 3
 
         3 stale, 1 unknown of 4 rows
+        ! two instances of elm report since its report 6, as if it had been copied or set back; reports that it signed twice: 1
         ! reports of elm that are missing: 2
+        ! foo-elm/2: the slave signed two different ends of it; the first is shown
         ! reports that answer no command given to their sender, and are no results: 1
         ! messages that do not verify, and count for nothing: 1
         ");

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::model::{Build, Isolation, Outcome, ReportBody, Source, Timestamp};
 
+use super::odd::warnings;
 use super::since::{commits, since_last_pass};
 use super::{NOT_RUN, Paint, RUNNING, Style, age, badge, span, state_badge};
 use crate::status::board::Board;
@@ -270,30 +271,6 @@ pub(in crate::status) fn isolation_word(isolation: Isolation) -> &'static str {
     }
 }
 
-/// What is odd about a build, a line each.
-pub(in crate::status) fn warnings(board: &Board, build: &BuildStatus) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(cancel) = board.cancel_of(build) {
-        warnings.push(format!("the master cancelled it: {}", cancel.reason));
-    }
-    if build.disputed {
-        warnings.push("the slave signed two verdicts that differ; the first is shown".to_owned());
-    }
-    if !build.proven {
-        warnings.push(UNPROVEN.to_owned());
-    }
-    let namesakes = board.namesakes(&build.id()).count();
-    if namesakes > 1 {
-        warnings.push(format!(
-            "{namesakes} commands bear this name; the first of them is shown"
-        ));
-    }
-    warnings
-}
-
-const UNPROVEN: &str =
-    "ordered by a key that was stolen, and not answered: nobody can say that the master ordered it";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +326,7 @@ mod tests {
           isolation  plain
           logs       SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA
           command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:e6lRUsX5RxlBR8BO6jENN5p4MTwj+NVV+FZ6frW+Wak signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          report     SHA256:f4+fzBE4NdbIrtvu5IcMGhWqla6E3Fajpco5ehoRJJA signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
         ");
     }
 
@@ -409,18 +386,16 @@ mod tests {
           started    2026-11-22T18:01:41.000Z, 2.0 s later
           ended      2026-11-22T18:01:42.000Z, stored 1.0 ms later
           command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:Ta6ypK5waLE6cymsmKVuFJl0CRAZBu3hXkNjMjehang signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          report     SHA256:OpR61mu0Kk3Ygowomqi8D2rRHH0WhAQKaWdzoFIHY6I signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
           ! the master cancelled it: not needed any more
           ! 2 commands bear this name; the first of them is shown
         ");
         board.apply(sample.reported(&order, 4, 3, finished(Verdict::Passed)));
-        board.apply(sample.reported(&order, 5, 4, finished(Verdict::Failed)));
         let shown = written(&board, 1, at(110));
         assert!(
             shown.starts_with("foo-maple/1  ✓ passed, 7 s ago, took 2.0 s\n"),
             "{shown}"
         );
-        assert!(shown.contains("! the slave signed two verdicts"), "{shown}");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 mod board;
 mod build;
 mod entry;
+mod explanation;
 mod list;
 mod log;
+mod odd;
 pub(super) mod since;
 mod span;
 mod table;
@@ -13,13 +15,15 @@ mod verification;
 pub use board::write_board;
 pub use build::write_build;
 pub use entry::write_entry;
+pub use explanation::write_explanation;
 pub use list::write_builds;
 pub use log::LogPrinter;
 pub use span::{age, span};
 pub use verification::write_verification;
 
 pub(super) use board::slave_mark;
-pub(super) use build::{detail, isolation_word, later, step_badge, warnings};
+pub(super) use build::{detail, isolation_word, later, step_badge};
+pub(super) use odd::warnings;
 
 use crate::model::{BuildState, Verdict};
 use crate::status::row::Shown;

@@ -1,9 +1,11 @@
 //! The reports: whether each answers the command, and whether they fit together.
 
+use std::collections::BTreeSet;
+
 use super::{Part, Verification};
-use crate::model::{PayloadId, Report, ReportBody, Step, Timestamp, Verdict};
+use crate::model::{PayloadId, Report, ReportBody, Step, Timestamp};
 use crate::status::board::Reported;
-use crate::status::build::BuildStatus;
+use crate::status::build::{BuildStatus, Ending};
 use crate::trust::{Reader, Sha256, Verified};
 use crate::wire::Bundle;
 
@@ -29,7 +31,7 @@ pub(super) fn check(
             found.fault("E-ANSWER", part, why);
             continue;
         }
-        follows(found, part, before, said);
+        follows(found, part, before, &report);
         before = Some((said.sequence, report.id()));
         fits_step(found, part, build, said);
         build.take(&Reported {
@@ -40,19 +42,30 @@ pub(super) fn check(
         found.reports.push(report);
     }
     gaps(found);
-    contradictions(found);
+    contradictions(found, build);
     ending(found, build);
     clocks(found, build.order.issued);
 }
 
 /// The slave numbers its reports and links each to the one before.
-fn follows(found: &mut Verification, part: Part, before: Option<(u64, PayloadId)>, said: &Report) {
+fn follows(
+    found: &mut Verification,
+    part: Part,
+    before: Option<(u64, PayloadId)>,
+    report: &Verified<Report>,
+) {
+    let (own, said) = (report.id(), report.body());
     let sequence = said.sequence;
     if (sequence == 1) != said.previous.is_none() {
         let why = format!("it is the slave's report {sequence}, and only report 1 follows none");
         found.fault("E-CHAIN", part, why);
     }
     let Some((earlier, id)) = before else { return };
+    if sequence == earlier && id != own {
+        let why = format!("the slave signed two different reports {sequence}");
+        found.fault("E-CHAIN", part, why);
+        return;
+    }
     if sequence <= earlier {
         let why = format!("the slave's report {sequence} stands behind its report {earlier}");
         found.fault("E-ORDER", part, why);
@@ -113,28 +126,22 @@ fn fits_step(found: &mut Verification, part: Part, build: &BuildStatus, said: &R
 }
 
 /// One end for each step, and one for the build; `lost` alone may give way to a real one.
-fn contradictions(found: &mut Verification) {
-    let mut said = Vec::new();
+fn contradictions(found: &mut Verification, build: &BuildStatus) {
+    let mut ended = BTreeSet::new();
+    let mut twice = Vec::new();
     for (place, report) in (1..).zip(&found.reports) {
-        let body = &report.body().body;
-        if let ReportBody::StepFinished { step, .. } = body {
-            said.push((Some(*step), place));
-        } else if body
-            .verdict()
-            .is_some_and(|verdict| verdict != Verdict::Lost)
+        let this = |other: &Ending| other.report == report.id();
+        if let ReportBody::StepFinished { step, .. } = report.body().body
+            && !ended.insert(step)
         {
-            said.push((None, place));
+            twice.push((format!("step {}", u32::from(step) + 1), place));
+        } else if build.contradictions.iter().any(this) {
+            twice.push(("the build".to_owned(), place));
         }
     }
-    for (index, (end, place)) in said.iter().enumerate() {
-        if said[..index].iter().any(|(earlier, _)| earlier == end) {
-            let what = match end {
-                Some(step) => format!("step {}", u32::from(*step) + 1),
-                None => "the build".to_owned(),
-            };
-            let why = format!("the slave signed two different ends of {what}");
-            found.fault("E-DISPUTED", Part::Report(*place), why);
-        }
+    for (what, place) in twice {
+        let why = format!("the slave signed two different ends of {what}");
+        found.fault("E-DISPUTED", Part::Report(place), why);
     }
 }
 

@@ -15,9 +15,9 @@ pub use log::line_html;
 use askama::Template;
 
 use super::Scene;
-use crate::model::Keyring;
 use crate::status::build::BuildStatus;
 use crate::status::log_window::LogView;
+use crate::trust::Chain;
 use frame::Frame;
 
 /// The overview, `/`.
@@ -47,8 +47,8 @@ pub fn build(
 /// # Errors
 ///
 /// As [`overview`].
-pub fn keys(scene: &Scene<'_>, keyring: &Keyring) -> Result<String, askama::Error> {
-    keys::KeysPage::new(scene, keyring).render()
+pub fn keys(scene: &Scene<'_>, chain: &Chain) -> Result<String, askama::Error> {
+    keys::KeysPage::new(scene, chain).render()
 }
 
 /// For an address at which there is nothing; `what` says in a sentence what was looked for.

@@ -144,8 +144,8 @@ async fn overview(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
 }
 
 async fn keys(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
-    let keyring = site.live.keyring();
-    site.page(&asked, |scene| page::keys(scene, &keyring))
+    let chain = site.live.chain();
+    site.page(&asked, |scene| page::keys(scene, &chain))
 }
 
 async fn board_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
@@ -158,7 +158,10 @@ async fn board_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response
 
 async fn keys_json(State(site): State<Arc<Site>>, asked: HeaderMap) -> Response {
     let mut body = Vec::new();
-    let written = json::write_keys(site.live.farm(), &site.live.keyring(), &mut body);
+    let chain = site.live.chain();
+    let written = site.live.board(|board, _| {
+        json::write_keys(site.live.farm(), &chain, board, (site.clock)(), &mut body)
+    });
     answer::document(written, body, &asked)
 }
 

@@ -1,10 +1,10 @@
 //! Who reports: rosters taken in, and the keys that they give to slaves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{OpenError, Purpose, Reader, Reporter, Standing, Verified};
-use crate::model::{KeyId, PublicKey, Roster, RosterLine, SlaveName};
-use crate::trust::key::{SoundKey, UnsoundKey};
+use crate::model::{KeyId, PublicKey, Roster, RosterLine, SlaveName, SlaveState, Text, Timestamp};
+use crate::trust::key::{SecretKey, SoundKey, UnsoundKey};
 
 /// Why a roster was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,16 @@ impl RosterError {
 }
 
 impl Reader {
+    /// With the same keyrings, and no roster.
+    #[must_use]
+    pub fn without_rosters(&self) -> Self {
+        Self {
+            reporters: BTreeMap::new(),
+            roster: None,
+            ..self.clone()
+        }
+    }
+
     /// The newest roster taken in.
     #[must_use]
     pub fn roster(&self) -> Option<&Roster> {
@@ -51,7 +61,8 @@ impl Reader {
     }
 
     /// Takes in a version of the roster. Every version adds its reporters, so that reports of a slave that has left
-    /// stay verifiable; the newest decides the rest.
+    /// stay verifiable; the newest decides the rest. Versions are compared only within one signing key; one by a key
+    /// that was introduced later is newer.
     ///
     /// # Errors
     ///
@@ -67,7 +78,7 @@ impl Reader {
             .chain(&roster.body.lines)
             .map(|line| (line.report_key, line.bus_key))
             .unzip();
-        signing.extend(&self.keyring.master_keys);
+        signing.extend(&self.keyring().master_keys);
         signing.extend(self.signers.values().map(|signer| signer.window.key));
         let mut reporters = Vec::new();
         for line in &roster.body.lines {
@@ -98,12 +109,15 @@ impl Reader {
                 Reporter {
                     key,
                     line: line.clone(),
+                    introduced_by: Some(roster.signer),
                 },
             ));
         }
+        let rank = |roster: &Verified<Roster>| (self.rank(&roster.signer), roster.body.version);
         let newer = self
-            .roster()
-            .is_none_or(|held| held.version < roster.body.version);
+            .roster
+            .as_ref()
+            .is_none_or(|held| rank(held) < rank(&roster));
         for (id, reporter) in reporters {
             if newer || !self.reporters.contains_key(&id) {
                 self.reporters.insert(id, reporter);
@@ -113,6 +127,30 @@ impl Reader {
             self.roster = Some(roster);
         }
         Ok(())
+    }
+
+    /// Believes reports of `slave` by `key`, which this party holds itself, whatever the roster says.
+    pub fn know_reporter(&mut self, slave: SlaveName, key: &SecretKey) {
+        let Ok(sound) = SoundKey::new(key.public()) else {
+            return;
+        };
+        let line = RosterLine {
+            slave,
+            report_key: key.public(),
+            bus_key: PublicKey([0; 32]),
+            owner: Text::default(),
+            platform: Text::default(),
+            builders: Vec::new(),
+            state: SlaveState::Active,
+            approved: Timestamp(0),
+            closed: None,
+        };
+        let reporter = Reporter {
+            key: sound,
+            line,
+            introduced_by: None,
+        };
+        self.reporters.insert(key.id(), reporter);
     }
 
     /// The roster's line, open or closed, of the key that signed a report.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Digest, Head, InstanceId, Position, Report, ReportBody, RevokedKey, SlaveState, Text,
+    Digest, Head, InstanceId, Keyring, Position, Report, ReportBody, RevokedKey, SlaveState, Text,
 };
 use crate::trust::{SecretKey, countersign, seal};
 

@@ -185,6 +185,7 @@ impl Farm {
             load: 0,
             paused_until: None,
             rejected: 0,
+            clock: None,
         };
         let sealed = seal(&self.report_key(), &self.id, &presence);
         self.publish(subject, sealed.bytes).await;

@@ -14,6 +14,15 @@ fn what_the_slave_itself_contradicts_is_named() {
             },
             &["E-DISPUTED report no. 7"],
         ),
+        // It knew, and now it does not.
+        (
+            |case| {
+                case.bodies.push(ReportBody::Lost {
+                    detail: text("it was stopped"),
+                });
+            },
+            &["E-DISPUTED report no. 7"],
+        ),
         (
             |case| case.bodies.insert(5, ended(1, 0)),
             &["E-DISPUTED report no. 6"],
@@ -47,7 +56,7 @@ fn what_the_slave_itself_contradicts_is_named() {
         let mut found = codes(&case, &case.bundle());
         // A log that no step of the command wrote, and a digest over steps that are not there, follow from E-STEP.
         found.retain(|found| {
-            !found.starts_with("E-LOG") && (number != 4 || found.starts_with("E-STEP"))
+            !found.starts_with("E-LOG") && (number != 5 || found.starts_with("E-STEP"))
         });
         assert_eq!(found, *expected, "case {number}");
     }
@@ -60,7 +69,7 @@ fn links_between_neighbours_must_hold_and_a_gap_is_told() {
     // Started is gone: nothing else names it, but the slave's own count does.
     let mut gap = whole.clone();
     gap.reports.remove(1);
-    let verification = verify(case.sample.farm, &gap);
+    let verification = verify(case.sample.farm, &gap, &[]);
     assert!(verification.is_verified());
     assert!(
         verification.notes[0]
@@ -77,8 +86,10 @@ fn links_between_neighbours_must_hold_and_a_gap_is_told() {
         };
         Bytes::from(seal(&case.sample.maple, &case.sample.farm, &report).bytes)
     };
-    let first = verify(case.sample.farm, &whole).reports[0].id();
+    let first = verify(case.sample.farm, &whole, &[]).reports[0].id();
     for (sequence, previous, expected) in [
+        (17, None, "E-CHAIN report no. 2"),
+        (17, Some(PayloadId([1; 32])), "E-CHAIN report no. 2"),
         (18, Some(PayloadId([2; 32])), "E-CHAIN report no. 2"),
         (18, None, "E-CHAIN report no. 2"),
         (19, Some(first), "E-CHAIN report no. 2"),
@@ -121,6 +132,7 @@ fn a_log_that_is_not_whole_is_told_and_is_no_fault() {
                 log,
                 ..case.bundle()
             },
+            &[],
         )
     };
     let left_out = checked(None);
@@ -160,7 +172,7 @@ fn a_build_state_badge_and_one_that_was_lost_first_verify_as_what_they_are() {
     let mut case = Case::new();
     case.bodies.truncate(4);
     case.printed.truncate(1);
-    let verification = verify(case.sample.farm, &case.bundle());
+    let verification = verify(case.sample.farm, &case.bundle(), &[]);
     assert_eq!(
         (verification.is_verified(), verification.verdict()),
         (true, None)
@@ -172,6 +184,7 @@ fn a_build_state_badge_and_one_that_was_lost_first_verify_as_what_they_are() {
             log: None,
             ..case.bundle()
         },
+        &[],
     );
     assert_eq!(
         (unanswered.is_verified(), unanswered.verdict()),
@@ -187,6 +200,7 @@ fn a_build_state_badge_and_one_that_was_lost_first_verify_as_what_they_are() {
             log: None,
             ..case.bundle()
         },
+        &[],
     );
     assert_eq!(
         (rescued.is_verified(), rescued.verdict()),
@@ -226,6 +240,7 @@ fn times_that_run_backwards_are_told_and_not_judged() {
             log: None,
             ..case.bundle()
         },
+        &[],
     );
     assert!(verification.is_verified());
     assert!(

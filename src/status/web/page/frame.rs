@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::super::Scene;
 use crate::model::{BuildId, Timestamp};
+use crate::status::keyrings::of_fault;
 use crate::status::live::BusState;
 use crate::status::text::{Paint, age};
 use crate::status::view::Farm;
@@ -15,6 +16,8 @@ pub(super) struct Frame<'a> {
     /// The same as JSON.
     pub(super) twin: String,
     pub(super) now: When,
+    /// Why nothing that is shown is to be believed, if that is so.
+    pub(super) fault: Option<String>,
     /// Why what is shown may be old, if it may.
     pub(super) old: Option<String>,
 }
@@ -37,6 +40,7 @@ impl<'a> Frame<'a> {
             title: title.to_owned(),
             twin: twin.to_owned(),
             now: When::new(scene.now, scene.now),
+            fault: scene.board.keys_fault(scene.now).as_ref().map(of_fault),
             old,
         }
     }

@@ -6,7 +6,7 @@ use super::super::Scene;
 use super::frame::{Badge, Frame, When};
 use crate::model::{Keyring, RevocationReason, SigningKeyWindow, Timestamp};
 use crate::status::text::Paint;
-use crate::trust::key_id;
+use crate::trust::{Chain, key_id};
 
 #[derive(Template)]
 #[template(path = "keys.html", config = "src/status/web/askama.toml")]
@@ -21,6 +21,18 @@ pub(super) struct KeysPage<'a> {
     commitment: String,
     signing: Vec<SigningKey>,
     revoked: Vec<Revoked>,
+    /// The first keyring of each generation, the oldest first.
+    generations: Vec<Generation>,
+    /// Which slaves hold the keyring.
+    held: Option<String>,
+}
+
+struct Generation {
+    position: String,
+    issued: When,
+    threshold: u8,
+    masters: Vec<(String, String)>,
+    commitment: String,
 }
 
 struct SigningKey {
@@ -40,9 +52,10 @@ struct Revoked {
 }
 
 impl<'a> KeysPage<'a> {
-    pub(super) fn new(scene: &Scene<'a>, keyring: &Keyring) -> Self {
+    pub(super) fn new(scene: &Scene<'a>, chain: &Chain) -> Self {
         let now = scene.now;
-        let masters = keyring.master_keys.iter();
+        let keyring = chain.newest();
+        let held = scene.board.coverage(keyring.position);
         Self {
             frame: Frame::new(scene, "Keys", "/keys.json"),
             position: keyring.position.to_string(),
@@ -50,9 +63,7 @@ impl<'a> KeysPage<'a> {
             expires: When::new(keyring.expires, now),
             expired: keyring.expires <= now,
             threshold: keyring.threshold,
-            masters: masters
-                .map(|key| (key.to_string(), key_id(key).to_string()))
-                .collect(),
+            masters: masters(keyring),
             commitment: keyring.commitment.to_string(),
             signing: keyring
                 .signing_keys
@@ -80,8 +91,25 @@ impl<'a> KeysPage<'a> {
                     when: When::new(revoked.revoked, now),
                 })
                 .collect(),
+            generations: chain
+                .generations()
+                .map(|first| Generation {
+                    position: first.position.to_string(),
+                    issued: When::new(first.issued, now),
+                    threshold: first.threshold,
+                    masters: masters(first),
+                    commitment: first.commitment.to_string(),
+                })
+                .collect(),
+            held: held.map(|held| held.to_string()),
         }
     }
+}
+
+fn masters(keyring: &Keyring) -> Vec<(String, String)> {
+    let keys = keyring.master_keys.iter();
+    keys.map(|key| (key.to_string(), key_id(key).to_string()))
+        .collect()
 }
 
 fn signing_key(window: &SigningKeyWindow, now: Timestamp) -> SigningKey {

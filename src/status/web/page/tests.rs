@@ -11,7 +11,7 @@ use crate::model::{BuildId, Verdict};
 use crate::status::board::Board;
 use crate::status::live::BusState;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
-use crate::status::sample::{Sample, at};
+use crate::status::sample::{Sample, at, finished};
 use crate::status::view::Farm;
 use markup::{assert_well_formed, text_of};
 use scenes::{big_farm, hostile, small_farm, window};
@@ -77,7 +77,7 @@ fn the_script_is_small_and_pages_hold_none_and_no_style() {
     let pages = [
         shown.overview(),
         shown.build("foo-maple/1", &LogView::Window(window())),
-        keys(&shown.scene(), sample.reader.keyring()).unwrap(),
+        keys(&shown.scene(), sample.reader.chain()).unwrap(),
         not_found(&shown.scene(), "There is no build foo-maple/99.").unwrap(),
     ];
     for page in &pages {
@@ -202,7 +202,7 @@ fn a_bus_that_is_away_is_said_on_every_page_and_takes_the_green() {
         let pages = [
             shown.overview(),
             shown.build("foo-maple/1", &LogView::Nothing),
-            keys(&shown.scene(), sample.reader.keyring()).unwrap(),
+            keys(&shown.scene(), sample.reader.chain()).unwrap(),
             not_found(&shown.scene(), "Nothing.").unwrap(),
         ];
         for page in &pages {
@@ -336,7 +336,7 @@ fn who_chose_the_part_of_the_log_is_on_the_page() {
 fn the_page_of_keys_names_every_key_and_what_became_of_it() {
     let sample = Sample::new();
     let shown = Shown::new(&sample, sample.board(), 300);
-    let page = keys(&shown.scene(), sample.reader.keyring()).unwrap();
+    let page = keys(&shown.scene(), sample.reader.chain()).unwrap();
     let text = text_of(&page);
     let keyring = sample.reader.keyring();
     let keys = keyring.master_keys.iter();
@@ -357,7 +357,7 @@ fn the_page_of_keys_names_every_key_and_what_became_of_it() {
     // A signing key before and after its time.
     let mut later = shown.scene();
     later.now = at(2_000_000);
-    let page = super::keys(&later, keyring).unwrap();
+    let page = super::keys(&later, sample.reader.chain()).unwrap();
     assert!(page.contains("! expired"));
     assert!(!page.contains("in force"));
 }
@@ -376,4 +376,31 @@ fn a88_only_lines_of_logs_are_let_through_as_they_are() {
     assert_eq!(all.matches("safe").count(), 1);
     assert!(all.contains("<code>{{ line.html|safe }}</code>"));
     assert!(!all.contains("autoescape") && !all.contains("|e(") && !all.contains("escape("));
+}
+
+#[test]
+fn a97_a98_the_pages_say_what_is_missing_and_what_is_disputed() {
+    let (sample, mut board) = small_farm(&[Verdict::Passed]);
+    let calm = Shown::new(&sample, board.clone(), 300);
+    for page in [
+        calm.overview(),
+        calm.build("foo-maple/1", &LogView::Nothing),
+    ] {
+        assert!(!page.contains("class=\"notes\""), "{page}");
+    }
+    let order = sample.order("foo-maple", 1, 'a');
+    board.apply(sample.reported(&order, 18, 30, finished(Verdict::Failed)));
+    let odd = Shown::new(&sample, board, 300);
+    let (overview, build) = (
+        text_of(&odd.overview()),
+        text_of(&odd.build("foo-maple/1", &LogView::Nothing)),
+    );
+    for said in [
+        "! disputed",
+        "foo-maple/1: the slave signed two different ends of it",
+        "reports of maple that are missing: 2",
+    ] {
+        assert!(overview.contains(said), "{said}: {overview}");
+    }
+    assert!(build.contains("it also signed failed"), "{build}");
 }

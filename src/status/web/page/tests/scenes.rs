@@ -216,6 +216,7 @@ pub(super) fn big_farm() -> (Sample, Board) {
             load: 0,
             paused_until: (n == 7).then(|| at(90_000)),
             rejected: 0,
+            clock: None,
         };
         board.apply(Event::Present(
             sample.verify(&sample.others[slave], &presence),
