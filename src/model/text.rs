@@ -62,7 +62,7 @@ impl Text {
 
 fn steers(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl TryFrom<String> for Text {
@@ -98,7 +98,10 @@ mod tests {
 
     #[test]
     fn tidy_text_cannot_steer_a_terminal() {
-        assert_eq!(Text::tidy("a\x1b[2Jb\u{202e}c\r\n").as_str(), "a [2Jb c  ");
+        assert_eq!(
+            Text::tidy("a\x1b[2Jb\u{202e}c\u{61c}d\r\n").as_str(),
+            "a [2Jb c d  "
+        );
     }
 
     proptest! {

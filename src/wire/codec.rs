@@ -1,13 +1,12 @@
 //! Deterministic CBOR (RFC 8949, section 4.2.1) for typed fields.
 //!
-//! The reader knows at each byte what must come; it never skips a value, so nothing unknown can hide and nesting cannot
-//! go deeper than the types do. What it is lax about (long forms of numbers, indefinite lengths) the comparison with
-//! the re-encoded value in [`decode`](super::decode) finds.
+//! The reader knows at each byte what must come; it never skips a value, so nothing unknown can hide (but where it may, in
+//! [`ext`](super::ext)) and nesting cannot go deeper than the types do. What it is lax about (long forms of numbers,
+//! indefinite lengths) the comparison with the re-encoded value in [`decode`](super::decode) finds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use super::fields::Named;
@@ -155,17 +154,35 @@ impl Fields {
     }
 }
 
+/// Writes those fields that are there as one map.
+macro_rules! put_fields {
+    ($to:ident, { $($number:expr => $field:expr),* $(,)? }) => {
+        let present = 0 $(+ u64::from(!$field.is_absent()))*;
+        sure($to.map(present));
+        $(if !$field.is_absent() {
+            sure($to.u64($number));
+            $field.put($to);
+        })*
+    };
+}
+
+/// Names those fields that are there.
+macro_rules! name_fields {
+    ({ $($name:ident => $field:expr),* $(,)? }) => {{
+        let mut fields = Vec::new();
+        $(if !$field.is_absent() {
+            fields.push((stringify!($name).to_owned(), $field.named()));
+        })*
+        Named::Record(fields)
+    }};
+}
+
 /// Writes and reads a struct as a map with numbered keys. The list is the format: numbers ascend and are never reused.
 macro_rules! record {
     ($type:ident { $($number:literal => $field:ident),+ $(,)? }) => {
         impl Field for $type {
             fn put(&self, to: &mut Writer) {
-                let present = 0 $(+ u64::from(!self.$field.is_absent()))+;
-                sure(to.map(present));
-                $(if !self.$field.is_absent() {
-                    sure(to.u64($number));
-                    self.$field.put(to);
-                })+
+                put_fields!(to, { $($number => self.$field),+ });
             }
 
             fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
@@ -176,11 +193,7 @@ macro_rules! record {
             }
 
             fn named(&self) -> Named {
-                let mut fields = Vec::new();
-                $(if !self.$field.is_absent() {
-                    fields.push((stringify!($field).to_owned(), self.$field.named()));
-                })+
-                Named::Record(fields)
+                name_fields!({ $($field => self.$field),+ })
             }
         }
     };
@@ -195,12 +208,7 @@ macro_rules! choice {
                 match self {
                     $(Self::$name { $($field),* } => {
                         sure(to.u64($variant));
-                        let present = 0 $(+ u64::from(!$field.is_absent()))*;
-                        sure(to.map(present));
-                        $(if !$field.is_absent() {
-                            sure(to.u64($number));
-                            $field.put(to);
-                        })*
+                        put_fields!(to, { $($number => $field),* });
                     })+
                 }
             }
@@ -223,45 +231,8 @@ macro_rules! choice {
             fn named(&self) -> Named {
                 match self {
                     $(Self::$name { $($field),* } => {
-                        let mut fields = Vec::new();
-                        $(if !$field.is_absent() {
-                            fields.push((stringify!($field).to_owned(), $field.named()));
-                        })*
-                        Named::variant(stringify!($name), Named::Record(fields))
+                        Named::variant(stringify!($name), name_fields!({ $($field => $field),* }))
                     })+
-                }
-            }
-        }
-    };
-}
-
-/// Writes and reads an enum whose variants hold one record each as the array `[variant, record]`.
-macro_rules! either {
-    ($type:ident { $($variant:literal => $name:ident),+ $(,)? }) => {
-        impl Field for $type {
-            fn put(&self, to: &mut Writer) {
-                sure(to.array(2));
-                match self {
-                    $(Self::$name(inner) => {
-                        sure(to.u64($variant));
-                        inner.put(to);
-                    })+
-                }
-            }
-
-            fn take(from: &mut Decoder<'_>) -> Result<Self, PayloadError> {
-                if from.array()? != Some(2) {
-                    return Err(PayloadError::NotDeterministic);
-                }
-                match from.u64()? {
-                    $($variant => Ok(Self::$name(Field::take(from)?)),)+
-                    number => Err(PayloadError::UnknownVariant { what: stringify!($type), number }),
-                }
-            }
-
-            fn named(&self) -> Named {
-                match self {
-                    $(Self::$name(inner) => Named::variant(stringify!($name), inner.named()),)+
                 }
             }
         }
@@ -335,7 +306,7 @@ macro_rules! bytes {
     };
 }
 
-pub(super) use {bytes, choice, either, number, record, text};
+pub(super) use {bytes, choice, name_fields, number, put_fields, record, text};
 
 macro_rules! unsigned {
     ($($type:ident),+) => {
@@ -473,22 +444,4 @@ pub(super) fn encode_field<T: Field>(value: &T) -> Vec<u8> {
     let mut to = Encoder::new(Vec::new());
     value.put(&mut to);
     to.into_writer()
-}
-
-/// Reads one field that must be the whole of `bytes`, in its one allowed spelling.
-pub(super) fn decode_field<T: Field>(bytes: &[u8]) -> Result<T, PayloadError> {
-    let mut from = Decoder::new(bytes);
-    // Tags and floats are no type of ours; saying so here gives them one error wherever they stand at the top.
-    if matches!(
-        from.datatype()?,
-        Type::Tag | Type::F16 | Type::F32 | Type::F64
-    ) {
-        return Err(PayloadError::NotDeterministic);
-    }
-    let value = T::take(&mut from)?;
-    if encode_field(&value) == bytes {
-        Ok(value)
-    } else {
-        Err(PayloadError::NotDeterministic)
-    }
 }

@@ -4,10 +4,13 @@
 //! empty. Payload: present. A library may read other spellings of the same signed bytes; here an envelope is rebuilt
 //! from what was read and compared with what came.
 
+use std::fmt;
+
 use coset::{
     ContentType, CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabelWithPrivate,
     TaggedCborSerializable, iana,
 };
+use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use super::codec::sure;
@@ -70,6 +73,10 @@ impl EnvelopeError {
     }
 }
 
+fn not_cose(error: impl fmt::Display) -> EnvelopeError {
+    EnvelopeError::NotCose(error.to_string())
+}
+
 impl Envelope {
     /// Reads an envelope of at most `max` bytes, in its one spelling.
     ///
@@ -83,8 +90,11 @@ impl Envelope {
                 max,
             });
         }
-        let sign1 = CoseSign1::from_tagged_slice(bytes)
-            .map_err(|error| EnvelopeError::NotCose(error.to_string()))?;
+        let (payload, _) = lengths(bytes).map_err(not_cose)?;
+        if bytes.len() - payload > MAX_BESIDE_PAYLOAD {
+            return Err(not_cose("too much stands beside its payload"));
+        }
+        let sign1 = CoseSign1::from_tagged_slice(bytes).map_err(not_cose)?;
         let header = &sign1.protected.header;
         if header.alg
             != Some(RegisteredLabelWithPrivate::Assigned(
@@ -161,6 +171,36 @@ impl Envelope {
     }
 }
 
+/// Most bytes of an envelope beside its payload; a good one has less than 200.
+const MAX_BESIDE_PAYLOAD: usize = 512;
+
+/// The length of the payload, as it is encoded, and of the whole envelope at the beginning of `bytes`.
+///
+/// A library turns all that it reads into values, thirty times as large, before anything is said of them; so nothing may be
+/// large but the payload, which is one value.
+fn lengths(bytes: &[u8]) -> Result<(usize, usize), minicbor::decode::Error> {
+    let few = |from: usize| {
+        let after = &bytes[from..];
+        Decoder::new(&after[..after.len().min(MAX_BESIDE_PAYLOAD)])
+    };
+    let mut headers = few(0);
+    headers.tag()?;
+    headers.array()?;
+    headers.skip()?;
+    headers.skip()?;
+    let begin = headers.position();
+    let mut payload = if few(begin).datatype()? == Type::Bytes {
+        Decoder::new(&bytes[begin..])
+    } else {
+        few(begin)
+    };
+    payload.skip()?;
+    let end = begin + payload.position();
+    let mut signature = few(end);
+    signature.skip()?;
+    Ok((end - begin, end + signature.position()))
+}
+
 /// A keyring as it travels: 1 to 16 envelopes over one payload, sorted by key id.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyringEnvelopes(Vec<Envelope>);
@@ -207,7 +247,6 @@ impl KeyringEnvelopes {
                 max,
             });
         }
-        let not_cose = |error: minicbor::decode::Error| EnvelopeError::NotCose(error.to_string());
         let mut from = Decoder::new(bytes);
         let count = from
             .array()
@@ -218,9 +257,10 @@ impl KeyringEnvelopes {
         }
         let mut envelopes = Vec::new();
         for _ in 0..count {
-            let start = from.position();
-            from.skip().map_err(not_cose)?;
-            envelopes.push(Envelope::parse(&bytes[start..from.position()], max)?);
+            let begin = from.position();
+            let (_, length) = lengths(&bytes[begin..]).map_err(not_cose)?;
+            from.set_position(begin + length);
+            envelopes.push(Envelope::parse(&bytes[begin..begin + length], max)?);
         }
         let keyring = Self::new(envelopes)?;
         if keyring.to_bytes() == bytes {

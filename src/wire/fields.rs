@@ -1,7 +1,8 @@
 //! The fields of a payload by name, for people and programs that look at one. Nothing is decided from these.
 
-use super::codec::{Field as _, PayloadError};
+use super::codec::PayloadError;
 use super::kind::Kind;
+use super::message::Message as _;
 use super::payload::decode;
 use crate::model::{Change, Command, Head, Keyring, Lead, LogChunk, Presence, Report, Roster};
 

@@ -1,7 +1,9 @@
 //! Payloads: which type stands in which kind of message, and what every one of them must be able to say of itself.
 
-use super::codec::{PayloadError, decode_field, encode_field};
+use super::codec::PayloadError;
+use super::ext::Ext;
 use super::kind::Kind;
+use super::message::{decode_message, encode_message};
 use crate::model::{
     Change, Command, FarmId, Head, Keyring, Lead, LogChunk, Presence, Report, Roster, SlaveName,
     Timestamp,
@@ -58,11 +60,11 @@ macro_rules! payload {
             })?
 
             fn to_payload(&self) -> Vec<u8> {
-                encode_field(self)
+                encode_message(self, &Ext::default())
             }
 
             fn from_payload(bytes: &[u8]) -> Result<Self, PayloadError> {
-                decode_field(bytes)
+                decode_message(bytes)
             }
         }
     };
@@ -88,13 +90,14 @@ payload!(
     |it| Some(&it.slave)
 );
 
-/// The one spelling of `payload`.
+/// The one spelling of `payload`, without the `ext` that it may have been read with: the id of what was received is taken
+/// of the bytes received.
 #[must_use]
 pub fn encode<T: Payload>(payload: &T) -> Vec<u8> {
     payload.to_payload()
 }
 
-/// Reads a payload. The caller has already checked who signed these bytes.
+/// Reads a payload. The caller has already checked who signed these bytes. An `ext` in it is checked and left out.
 ///
 /// # Errors
 ///

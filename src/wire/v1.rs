@@ -1,13 +1,16 @@
 //! Version 1 of every payload, on one page: which field has which number.
 //!
-//! Golden files in `tests/golden` pin each of these lists byte for byte.
+//! A `message!` may have field 99 besides, its [`Ext`]. Golden files in `tests/golden` pin each of these lists byte for byte.
 
 use minicbor::Decoder;
 
 use super::codec::{
-    Field, Fields, PayloadError, Writer, bytes, choice, either, number, record, sure, text,
+    Field, Fields, PayloadError, Writer, bytes, choice, name_fields, number, put_fields, record,
+    sure, text,
 };
+use super::ext::Ext;
 use super::fields::Named;
+use super::message::{Message, either, message};
 use crate::model::{
     Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
     Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
@@ -83,7 +86,7 @@ impl Field for ClockOffset {
     }
 }
 
-record!(Keyring {
+message!(Keyring {
     0 => name,
     1 => position,
     2 => previous,
@@ -99,7 +102,7 @@ record!(SigningKeyWindow { 0 => key, 1 => not_before, 2 => not_after });
 record!(RevokedKey { 0 => window, 1 => reason, 2 => revoked });
 number!(RevocationReason { 0 => Retired, 1 => Compromised });
 
-record!(Roster { 0 => farm, 1 => version, 2 => keyring, 3 => issued, 4 => lines });
+message!(Roster { 0 => farm, 1 => version, 2 => keyring, 3 => issued, 4 => lines });
 record!(RosterLine {
     0 => slave,
     1 => report_key,
@@ -113,10 +116,10 @@ record!(RosterLine {
 });
 number!(SlaveState { 0 => Probation, 1 => Active, 2 => Paused, 3 => Revoked });
 
-record!(Head { 0 => farm, 1 => keyring, 2 => roster, 3 => time });
-record!(Lead { 0 => farm, 1 => lease, 2 => instance, 3 => config, 4 => issued });
+message!(Head { 0 => farm, 1 => keyring, 2 => roster, 3 => time });
+message!(Lead { 0 => farm, 1 => lease, 2 => instance, 3 => config, 4 => issued });
 
-record!(Change {
+message!(Change {
     0 => farm,
     1 => repository,
     2 => branch,
@@ -129,7 +132,7 @@ record!(Change {
 record!(Commit { 0 => revision, 1 => author, 2 => subject, 3 => committed });
 
 either!(Command { 0 => Build, 1 => Cancel });
-record!(Build {
+message!(Build {
     0 => farm,
     1 => slave,
     2 => report_key,
@@ -162,9 +165,9 @@ record!(Step {
 });
 record!(Experiment { 0 => id, 1 => role, 2 => baseline });
 number!(ExperimentRole { 0 => Confirm, 1 => Blame, 2 => Bisect });
-record!(Cancel { 0 => farm, 1 => slave, 2 => builder, 3 => target, 4 => issued, 5 => reason });
+message!(Cancel { 0 => farm, 1 => slave, 2 => builder, 3 => target, 4 => issued, 5 => reason });
 
-record!(Report {
+message!(Report {
     0 => farm,
     1 => slave,
     2 => instance,
@@ -213,7 +216,7 @@ number!(Verdict {
     8 => Lost,
 });
 
-record!(LogChunk {
+message!(LogChunk {
     0 => farm,
     1 => slave,
     2 => builder,
@@ -223,7 +226,7 @@ record!(LogChunk {
     6 => issued,
     7 => bytes,
 });
-record!(Presence {
+message!(Presence {
     0 => farm,
     1 => slave,
     2 => instance,

@@ -8,7 +8,7 @@ use crate::farm::{self, Key};
 use crate::good::ADMIT;
 use crate::raw::{self, Parts};
 use crate::{
-    bad_envelope, bad_keyring, bad_payload, bad_roster, bad_signature, bad_signer, bad_value,
+    bad_envelope, bad_keyring, bad_payload, bad_roster, bad_signature, bad_signer, bad_value, ext,
 };
 
 /// A file that does not open, and why.
@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_value::all(),
         bad_keyring::all(),
         bad_roster::all(),
+        ext::bad(),
     ]
     .into_iter()
     .flatten()

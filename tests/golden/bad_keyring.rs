@@ -50,7 +50,7 @@ fn envelope(key: Key, payload: &[u8]) -> Parts {
 }
 
 /// Signatures of `keys` over `payload`, sorted by key id.
-fn sorted(keys: &[Key], payload: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn sorted(keys: &[Key], payload: &[u8]) -> Vec<Vec<u8>> {
     let mut keys = keys.to_vec();
     keys.sort_unstable_by_key(|key| key.id());
     keys.iter()

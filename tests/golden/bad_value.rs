@@ -133,6 +133,12 @@ fn grammar() -> Vec<Row> {
             "a reason turns the direction of the text after it",
         ),
         (
+            "text-arabic-letter-mark",
+            cancelled("superseded", "a\u{61c}b"),
+            VALUE,
+            "a reason holds the mark that makes what is beside it run from right to left",
+        ),
+        (
             "text-too-long",
             cancelled("superseded", &"x".repeat(513)),
             VALUE,

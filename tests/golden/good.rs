@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use pybots::model::{Command, FarmId, Head, KeyId, Keyring, PayloadId};
-use pybots::trust::{Purpose, Reader, Sealed, Standing, payload_id, seal};
-use pybots::wire::{Kind, Payload, encode};
+use pybots::trust::{Purpose, Reader, Sealed, Standing, seal};
+use pybots::wire::{Kind, Payload};
 
+use crate::ext;
 use crate::farm::{self, Key, NOW};
 use crate::values::{self, report};
 
@@ -40,7 +41,10 @@ pub(crate) fn all() -> Vec<Good> {
             &farm::other_keyring(),
             vec![Key::OtherMaster.id()],
         ),
-        roster_file(),
+        roster_file(
+            "roster",
+            seal(&Key::Signing.secret(), &farm, &farm::roster(farm)),
+        ),
         message("head", Key::Signing, values::head()),
         message("lead", Key::Signing, values::lead()),
         message("change", Key::Signing, values::change()),
@@ -87,6 +91,7 @@ pub(crate) fn all() -> Vec<Good> {
             .into_iter()
             .map(|(name, body)| message(name, Key::OakReport, report(body))),
     );
+    all.extend(ext::good());
     all
 }
 
@@ -105,13 +110,28 @@ fn opened<T>(name: &'static str, key: Key, body: T, purpose: Purpose, standing: 
 where
     T: Payload + PartialEq + Debug + 'static,
 {
-    let farm = farm::golden().0;
-    let Sealed { id, bytes } = seal(&key.secret(), &farm, &body);
+    let sealed = seal(&key.secret(), &farm::golden().0, &body);
+    sealed_message(name, key, body, sealed, purpose, standing)
+}
+
+/// `sealed`, which must be read as `body`.
+pub(crate) fn sealed_message<T>(
+    name: &'static str,
+    key: Key,
+    body: T,
+    sealed: Sealed,
+    purpose: Purpose,
+    standing: Standing,
+) -> Good
+where
+    T: Payload + PartialEq + Debug + 'static,
+{
+    let Sealed { id, bytes } = sealed;
     let signer = key.id();
     Good {
         name,
         kind: T::KIND,
-        farm,
+        farm: farm::golden().0,
         id,
         signers: vec![signer],
         purpose,
@@ -128,7 +148,8 @@ where
     }
 }
 
-fn keyring_file(
+/// `bytes`, which must be read as `keyring`, the first of `farm`.
+pub(crate) fn keyring_file(
     name: &'static str,
     farm: FarmId,
     bytes: Vec<u8>,
@@ -141,7 +162,8 @@ fn keyring_file(
         name,
         kind: Kind::Keyring,
         farm,
-        id: payload_id(&encode(&keyring)),
+        // The farm's id is the hash of its first keyring.
+        id: PayloadId(farm.0),
         signers,
         purpose: ADMIT,
         standing: Standing::Good,
@@ -154,12 +176,13 @@ fn keyring_file(
     }
 }
 
-fn roster_file() -> Good {
+/// `sealed`, which must be read as the golden roster.
+pub(crate) fn roster_file(name: &'static str, sealed: Sealed) -> Good {
     let (farm, keyring) = farm::golden();
     let roster = farm::roster(farm);
-    let Sealed { id, bytes } = seal(&Key::Signing.secret(), &farm, &roster);
+    let Sealed { id, bytes } = sealed;
     Good {
-        name: "roster",
+        name,
         kind: Kind::Roster,
         farm,
         id,
@@ -171,7 +194,7 @@ fn roster_file() -> Good {
             let mut reader = Reader::new(farm, &keyring).expect("the golden keyring opens");
             reader
                 .learn_roster(bytes)
-                .unwrap_or_else(|error| panic!("roster does not open: {error}"));
+                .unwrap_or_else(|error| panic!("{name} does not open: {error}"));
             assert_eq!(reader.roster(), Some(&roster));
             for (key, line) in [Key::OakReport, Key::ElmReport, Key::YewReport]
                 .iter()

@@ -11,6 +11,7 @@
     reason = "this whole crate is a test, and a table is as long as what it lists"
 )]
 
+mod attacks;
 mod bad;
 mod bad_envelope;
 mod bad_keyring;
@@ -20,6 +21,7 @@ mod bad_signature;
 mod bad_signer;
 mod bad_value;
 mod explained;
+mod ext;
 mod farm;
 mod good;
 mod keys;

@@ -85,7 +85,7 @@ def matching(pattern):
 def text(value):
     expect(type(value) is str and len(value.encode()) <= 512, "not a text of at most 512 bytes")
     for character in value:
-        direction = character in "\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        direction = character in "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         expect(unicodedata.category(character) != "Cc" and not direction, f"{character!r} in a text")
 
 
@@ -134,6 +134,42 @@ def record(*fields):
     return check
 
 
+EXT = 99
+
+
+def ext(value):
+    """What later versions may add to a message: any map, as long as it is plain."""
+    expect(type(value) is dict and value, "an ext is a map with something in it")
+    plain(value, 8)
+
+
+def plain(value, depth):
+    if type(value) in (dict, list):
+        expect(depth > 0, "an ext nests too deep")
+        if type(value) is dict:
+            for key in value:
+                unsigned(64)(key)
+        for one in value.values() if type(value) is dict else value:
+            plain(one, depth - 1)
+    elif type(value) is int:
+        expect(-1 << 64 <= value < 1 << 64, "a big number in an ext")
+    else:
+        expect(value is None or type(value) in (bool, bytes, str), f"{value!r} in an ext")
+
+
+def message(*fields):
+    """A record at the top of a payload, which may have an ext."""
+    own = record(*fields)
+
+    def check(value):
+        expect(type(value) is dict, "not a map")
+        if EXT in value:
+            ext(value[EXT])
+        own({number: one for number, one in value.items() if number != EXT})
+
+    return check
+
+
 def choice(*variants):
     """`[variant, record]`."""
 
@@ -172,11 +208,11 @@ commit = record(revision, text, text, u64)
 source = record(name, branch, revision)
 step = record(command_id, table(parameter, text), u64, boolean, boolean, boolean, optional(hashed))
 experiment = record(hashed, one_of(3), each(source))
-build = record(
+build = message(
     *(hashed, name, hashed, name, u64, u64, u64, u64, position, name, each(source), each(hashed), each(step), text),
     *(optional(text), optional(hashed), optional(u64), u32, optional(experiment)),
 )
-cancel = record(hashed, name, name, hashed, u64, text)
+cancel = message(hashed, name, name, hashed, u64, text)
 verdict = one_of(9)
 counts = record(u32, u32, u32)
 outcome = record(
@@ -193,20 +229,20 @@ body = choice(
 )
 
 GRAMMAR = {
-    "keyring": record(
+    "keyring": message(
         *(name, position, optional(hashed), u64, u64, each(hashed), u8, hashed, each(window), each(revoked)),
     ),
-    "roster": record(hashed, u64, position, u64, each(line)),
-    "head": record(hashed, position, u64, u64),
-    "lead": record(hashed, u64, instance, hashed, u64),
-    "change": record(hashed, name, branch, revision, optional(revision), u64, each(commit), u32),
+    "roster": message(hashed, u64, position, u64, each(line)),
+    "head": message(hashed, position, u64, u64),
+    "lead": message(hashed, u64, instance, hashed, u64),
+    "change": message(hashed, name, branch, revision, optional(revision), u64, each(commit), u32),
     "command": choice(build, cancel),
-    "report": record(
+    "report": message(
         *(hashed, name, instance, name, hashed, u64, u64, optional(hashed), position, u64),
         *(optional(experiment), body),
     ),
-    "log": record(hashed, name, name, hashed, u16, u64, u64, byte_string()),
-    "presence": record(
+    "log": message(hashed, name, name, hashed, u16, u64, u64, byte_string()),
+    "presence": message(
         *(hashed, name, instance, u64, u64, optional(hashed), table(name, u64), position, u32, optional(u64), u64,
           optional(signed)),
     ),

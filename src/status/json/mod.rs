@@ -1,4 +1,5 @@
-//! The board, builds and reports as JSON, for programs.
+//! The board, builds and reports as JSON, for programs. All of it is written from what was verified, whenever it is asked
+//! for; no copy of it is kept beside the signed bytes that could come to differ from them.
 //!
 //! Every document names its `schema`; a field is added without a new number, and none is renamed or removed without one.
 //! Names are in `snake_case`. Times are RFC 3339 in UTC with milliseconds (one beyond

@@ -142,7 +142,7 @@ fn a_board_is_one_document() {
           "stored": "2026-11-22T18:08:20.000Z",
           "subject": "pybots.nxj4uoiua6.result.maple.foo-maple",
           "code": "E-ENVELOPE",
-          "why": "message is not a signed envelope: decode CBOR failure: Io(EndOfFile)"
+          "why": "message is not a signed envelope: unexpected type string at position 0: expected tag"
         }
       ]
     }
@@ -296,7 +296,7 @@ fn an_entry_is_one_line() {
     {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:jr53GcEzmB1CCRssz6tZKXrJrnhTFD3sM+EV8cSsgRQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
     {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:lRIQTDHreHq289g3pnC8+kszrr+hp18cQK1OhweAKqU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
     {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:TU8gr9jaHlO/odBmKjJV7q7p5VAWGUoMctcHzNXErZw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
-    {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: decode CBOR failure: Io(EndOfFile)"}
+    {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: unexpected type string at position 0: expected tag"}
     "#);
 }
 

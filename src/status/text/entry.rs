@@ -138,7 +138,7 @@ mod tests {
         2026-11-22T19:10:06.000Z  foo-maple/42  ✓ passed
         2026-11-22T19:10:07.000Z  foo-maple/42  ✗ FAILED
         2026-11-22T19:10:08.000Z  foo-maple/42  ! lost: the slave was restarted
-        2026-11-22T18:08:20.000Z  ? UNPROVEN E-ENVELOPE RESULTS 9 on pybots.nxj4uoiua6.result.maple.foo-maple: message is not a signed envelope: extraneous data in CBOR input
+        2026-11-22T18:08:20.000Z  ? UNPROVEN E-ENVELOPE RESULTS 9 on pybots.nxj4uoiua6.result.maple.foo-maple: message is not a signed envelope: unexpected type u64 at position 0: expected tag
         ");
     }
 }
