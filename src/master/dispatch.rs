@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::bus::{Bus, BusError, Expected, Stream};
 use crate::model::{Command, Lead, PayloadId};
-use crate::trust::{Purpose, Reader, Sealed, SecretKey, seal};
+use crate::trust::{Purpose, Reader, Sealed, SecretKey, Standing, seal};
 
 /// A master leads no longer.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +134,9 @@ impl Dispatcher {
                     lead.body().lease,
                     lead.body().instance != self.lead.instance,
                 );
-                if other && lease >= self.lead.lease {
+                // A stolen key's word on who leads counts for nothing once it is known to be stolen.
+                let counts = lead.standing() == Standing::Good;
+                if other && counts && lease >= self.lead.lease {
                     return Err(CatchUpError::SteppedDown { lease });
                 }
             } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {

@@ -6,7 +6,7 @@ use super::{Input, Leading, RunError};
 use crate::bus::{Delivery, Stream};
 use crate::master::audit::Alarm;
 use crate::master::scheduler::Fact;
-use crate::model::{Change, Command, Lead, Presence, Report};
+use crate::model::{Build, Change, Command, Lead, Presence, Report};
 use crate::trust::{Learnt, OpenError, Purpose, Standing};
 
 impl Leading {
@@ -99,6 +99,10 @@ impl Leading {
         self.last_command = self.last_command.max(delivery.sequence);
         if delivery.subject == self.herald.bus.subjects().lead() {
             match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                // Neither a stolen key's lease nor one that would use up all numbers decides who leads.
+                Ok(lead)
+                    if lead.standing() == Standing::Unproven
+                        || lead.body().lease.saturating_sub(self.lease) > Build::MAX_JUMP => {}
                 Ok(lead) => self.lease = self.lease.max(lead.body().lease),
                 Err(error) => rejected(Stream::Commands, delivery, &error),
             }
