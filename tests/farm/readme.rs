@@ -20,6 +20,7 @@ async fn what_readme_tells_operators_volunteers_and_viewers_to_type_makes_a_farm
     let operators = Chapter::of(&readme, "Run a farm");
     let volunteers = Chapter::of(&readme, "Lend a machine");
     let viewers = Chapter::of(&readme, "Look at a farm");
+    let keys = Chapter::of(&readme, "Keys");
     let mut world = World::new();
     // Volunteers come in where the operator is told of their chapter.
     let (before, after) = operators.split_at("(#lend-a-machine)");
@@ -33,6 +34,7 @@ async fn what_readme_tells_operators_volunteers_and_viewers_to_type_makes_a_farm
     world.follow(&after, &[]).await;
     world.carry("operator", "farm/farm.toml", "anybody");
     world.follow(&viewers.blocks(), &[]).await;
+    world.follow(&keys.blocks(), &[]).await;
     world.stop();
 }
 

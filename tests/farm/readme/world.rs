@@ -52,7 +52,7 @@ impl World {
         let place = |name: &str| folder.path().join(name);
         let text = |name: &str| place(name).to_string_lossy().into_owned();
         make_upstream(&place("upstream"));
-        for stick in ["one", "two"] {
+        for stick in ["one", "two", "three"] {
             fs::create_dir(place(stick)).unwrap();
         }
         // Held together, so that they differ.
@@ -66,6 +66,7 @@ impl World {
             own("https://github.com/python/cpython", text("upstream")),
             own("/media/STICK-ONE", text("one")),
             own("/media/STICK-TWO", text("two")),
+            own("/media/STICK-THREE", text("three")),
             // Both are here already: the one that was built for this test, and the one on PATH.
             own(
                 "cargo install --locked --path pybots",
