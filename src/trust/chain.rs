@@ -213,12 +213,12 @@ impl Chain {
             });
         }
         if position.serial == 0 {
-            let before = self.before(&link)?;
+            self.succeeds(&link)?;
             check(&link.keyring)?;
             if position.generation == held.generation {
                 return Ok(self.forked(Seen::from(self.first()), link));
             }
-            self.succeed(before, link);
+            self.succeed(link);
             return Ok(Learnt::Newer);
         }
         self.follows(&link)?;
@@ -256,9 +256,10 @@ impl Chain {
         self.firsts.last().unwrap_or(&self.newest)
     }
 
-    /// The first keyring of the generation before, that `link`, a serial 0, says it builds on and that committed to its
-    /// master keys.
-    fn before(&self, link: &Link) -> Result<Link, KeyringError> {
+    /// Whether `link`, a serial 0, builds on the first keyring of the generation before, which committed to its master keys.
+    ///
+    /// Of two in that place the one that came first leads on: the other may be a thief's, who can make what follows it, too.
+    fn succeeds(&self, link: &Link) -> Result<(), KeyringError> {
         let position = link.keyring.position;
         let unlinked = KeyringError::Unlinked {
             position,
@@ -268,22 +269,14 @@ impl Chain {
             .ok()
             .and_then(|generation| self.firsts.get(generation.checked_sub(1)?))
             .ok_or(unlinked)?;
-        // If two claim that place, the new generation says which one it came from.
-        let claimants = self
-            .fork
-            .iter()
-            .map(|fork| &fork.other)
-            .filter(|claimant| claimant.keyring.position == before.keyring.position);
-        let before = [before]
-            .into_iter()
-            .chain(claimants)
-            .find(|before| link.keyring.previous == Some(before.id))
-            .ok_or(KeyringError::OtherPredecessor(position))?;
+        if link.keyring.previous != Some(before.id) {
+            return Err(KeyringError::OtherPredecessor(position));
+        }
         let committed = commitment(link.keyring.threshold, &link.keyring.master_keys);
         if before.keyring.commitment != committed {
             return Err(KeyringError::NotCommitted(position));
         }
-        Ok(before.clone())
+        Ok(())
     }
 
     /// Whether `link`, a later serial, keeps what the first keyring of its generation fixed.
@@ -316,9 +309,7 @@ impl Chain {
         }
     }
 
-    fn succeed(&mut self, before: Link, link: Link) {
-        self.firsts.pop();
-        self.firsts.push(before);
+    fn succeed(&mut self, link: Link) {
         self.firsts.push(link.clone());
         self.seen = BTreeMap::from([(0, Seen::from(&link))]);
         self.newest = link;

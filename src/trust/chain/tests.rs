@@ -72,6 +72,10 @@ fn stolen(generation: u32, serial: u32) -> Vec<u8> {
     signed(&keyring, &[MASTER[generation as usize]]).1
 }
 
+fn payload_of(message: &[u8]) -> PayloadId {
+    payload_id(KeyringEnvelopes::parse(message).unwrap().payload())
+}
+
 fn chain() -> Chain {
     let (id, bytes) = honest(0, 0);
     Chain::new(FarmId(id.0), &bytes).unwrap()
@@ -303,23 +307,32 @@ fn a21_two_keyrings_at_one_position_stop_a_reader_until_a_higher_generation() {
 }
 
 #[test]
-fn a21_of_two_first_keyrings_of_a_generation_the_next_generation_says_which_one_it_came_from() {
-    for first in [true, false] {
-        let mut chain = chain();
-        let (real, thiefs) = (honest(1, 0).1, stolen(1, 0));
-        let order = if first {
-            [real, thiefs]
-        } else {
-            [thiefs, real]
-        };
-        assert_eq!(learn(&mut chain, &order[0]), Ok(Learnt::Newer));
-        assert_eq!(learn(&mut chain, &order[1]), Ok(Learnt::Forked));
-        chain = restored(&chain);
+fn a34_of_two_first_keyrings_of_a_generation_only_the_one_that_came_first_leads_on() {
+    let real = |serial| honest(2, serial).1;
+    let mut keyring = draft(at(2, 0), Some(payload_of(&stolen(1, 0))), 201);
+    keyring.master_keys = vec![public(250)];
+    let thiefs = signed(&keyring, &[250]).1;
+    // Whoever stole a master key can sign another first keyring of its generation, and announce keys of his own in it.
+    let mut chain = chain();
+    assert_eq!(learn(&mut chain, &honest(1, 0).1), Ok(Learnt::Newer));
+    assert_eq!(learn(&mut chain, &stolen(1, 0)), Ok(Learnt::Forked));
+    for mut chain in [restored(&chain), chain] {
+        assert_eq!(learn(&mut chain, &thiefs), Err("E-PREDECESSOR"));
         assert!(chain.fork().is_some());
-        assert_eq!(learn(&mut chain, &honest(2, 0).1), Ok(Learnt::Newer));
-        assert_eq!(learn(&mut chain, &honest(2, 1).1), Ok(Learnt::Newer));
+        assert_eq!(learn(&mut chain, &real(0)), Ok(Learnt::Newer));
+        assert_eq!(learn(&mut chain, &thiefs), Err("E-PREDECESSOR"));
+        assert_eq!(learn(&mut chain, &real(1)), Ok(Learnt::Newer));
         assert_eq!(position(&restored(&chain)), at(2, 1));
     }
+}
+
+#[test]
+fn a21_whoever_was_handed_a_thiefs_first_keyring_first_stops_at_the_real_one_and_stays_stopped() {
+    let mut chain = chain();
+    assert_eq!(learn(&mut chain, &stolen(1, 0)), Ok(Learnt::Newer));
+    assert_eq!(learn(&mut chain, &honest(1, 0).1), Ok(Learnt::Forked));
+    assert_eq!(learn(&mut chain, &honest(2, 0).1), Err("E-PREDECESSOR"));
+    assert!(restored(&chain).fork().is_some());
 }
 
 #[test]
