@@ -326,3 +326,51 @@ fn numbers_may_jump_as_far_as_a_bus_that_lost_its_store_may_need() {
     let decision = world.gate.decide(command, &situation(&head));
     assert!(matches!(decision, Decision::Run(_)), "{decision:?}");
 }
+
+#[test]
+fn each_bound_is_exact() {
+    let world = World::new();
+    let head = world.head();
+    let at_the_bound: &[Spoil] = &[
+        |build, _| build.issued = NOW.after(Build::CLOCK_SKEW),
+        |build, _| build.accept_by = NOW.after(Duration::from_micros(1)),
+        |build, _| build.accept_by = build.issued.after(Build::MAX_ACCEPT_WINDOW),
+        |_, now| now.restored = Some(NOW),
+        |build, _| build.steps = vec![build.steps[0].clone(); Gate::MAX_STEPS],
+    ];
+    for (case, spoil) in at_the_bound.iter().enumerate() {
+        let (mut build, mut now) = (world.build(), situation(&head));
+        spoil(&mut build, &mut now);
+        let command = world.verified(&Command::Build(build.clone()));
+        let id = command.id();
+        let Decision::Run(admitted) = world.gate.decide(command, &now) else {
+            panic!("case {case} was not admitted")
+        };
+        assert_eq!((admitted.id(), admitted.build()), (id, &build));
+        assert_eq!(admitted.signer(), key(2).id());
+        assert_eq!(admitted.mappings().len(), build.steps.len());
+        assert!(admitted.mappings()[0].script.ends_with("test.sh"));
+    }
+}
+
+#[test]
+fn only_a_build_that_was_meant_for_this_slave_and_whose_time_has_passed_is_answered_as_expired() {
+    let world = World::new();
+    let expired = |spoil: fn(&mut Build), now: Timestamp| {
+        let mut build = world.build();
+        spoil(&mut build);
+        let refusal = world.gate.expired(&Command::Build(build), now);
+        refusal.map(|refusal| refusal.code())
+    };
+    let end = world.build().accept_by;
+    assert_eq!(expired(|_| {}, end), Some("E-EXPIRED"));
+    assert_eq!(expired(|_| {}, end.before(Duration::from_micros(1))), None);
+    let others: [fn(&mut Build); 3] = [
+        |build| build.slave = "elm".parse().unwrap(),
+        |build| build.report_key = key(4).id(),
+        |build| build.builder = "bar".parse().unwrap(),
+    ];
+    for spoil in others {
+        assert_eq!(expired(spoil, end), None);
+    }
+}
