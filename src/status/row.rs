@@ -1,8 +1,8 @@
 //! A row of the board: what one builder last said of the code, and what it does now.
 
 use crate::model::{
-    Branch, BuildState, BuilderName, ChainFaults, CommandId, ProjectName, RepositoryName,
-    RosterLine, SlaveName, SlaveState, Source, Text, Timestamp, Verdict,
+    Branch, BuildState, BuilderName, ChainFaults, ClockOffset, CommandId, ProjectName,
+    RepositoryName, RosterLine, SlaveName, SlaveState, Source, Text, Timestamp, Verdict,
 };
 
 use super::recent::Recent;
@@ -27,6 +27,8 @@ pub struct Row {
     pub silent: bool,
     /// Until when its owner has paused it.
     pub paused_until: Option<Timestamp>,
+    /// Its clock against the master's, as it says itself.
+    pub clock: Option<ClockOffset>,
     /// What is wrong with the chain of its reports.
     pub chain: ChainFaults,
     /// The last word on the code.

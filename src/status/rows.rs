@@ -78,6 +78,7 @@ impl Board {
             paused_until: presence
                 .and_then(|presence| presence.paused_until)
                 .filter(|until| *until > now),
+            clock: presence.and_then(|presence| presence.clock),
             chain: slave.map_or_else(ChainFaults::default, |slave| self.chain_faults(slave, now)),
             behind: last_word
                 .as_ref()

@@ -9,8 +9,8 @@ use super::tail::{Entry, open_report};
 use super::view::Farm;
 use crate::bus::Delivery;
 use crate::model::{
-    Build, Cancel, Change, Command, Commit, Digest, FarmId, InstanceId, Isolation, Keyring,
-    LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision,
+    Build, Cancel, Change, ClockOffset, Command, Commit, Digest, FarmId, InstanceId, Isolation,
+    Keyring, LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision,
     RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState,
     Source, Step, TestCounts, Text, Timestamp, Verdict,
 };
@@ -360,8 +360,23 @@ impl Sample {
         self.naming(slave, issued, 0)
     }
 
+    /// A sign of life of a slave whose clock is off.
+    pub(super) fn off(&self, slave: &str, issued: Timestamp, clock: ClockOffset) -> Event {
+        self.sign_of_life(slave, issued, 0, Some(clock))
+    }
+
     /// A sign of life that names the slave's newest report.
     pub(super) fn naming(&self, slave: &str, issued: Timestamp, sequence: u64) -> Event {
+        self.sign_of_life(slave, issued, sequence, None)
+    }
+
+    fn sign_of_life(
+        &self,
+        slave: &str,
+        issued: Timestamp,
+        sequence: u64,
+        clock: Option<ClockOffset>,
+    ) -> Event {
         let newest = (slave.parse().unwrap(), sequence);
         let presence = Presence {
             farm: self.farm,
@@ -378,7 +393,7 @@ impl Sample {
             load: 0,
             paused_until: None,
             rejected: 0,
-            clock: None,
+            clock,
         };
         Event::Present(self.verify(self.key(slave), &presence))
     }

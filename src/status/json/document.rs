@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::keys::KeysFaultDocument;
 use super::report::{OutcomeDocument, ReportDocument};
 use crate::model::{
-    Branch, BuilderName, ChainFaults, CommandId, Digest, FarmId, FarmName, Isolation, KeyId,
-    PayloadId, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp, Verdict,
+    Branch, BuilderName, ChainFaults, ClockOffset, CommandId, Digest, FarmId, FarmName, Isolation,
+    KeyId, PayloadId, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp, Verdict,
 };
 use crate::status::board::Answer;
 use crate::status::row::SlaveStanding;
@@ -98,6 +98,8 @@ pub struct RowDocument {
     pub silent: bool,
     /// Until when its owner has paused it.
     pub paused_until: Option<Timestamp>,
+    /// How far its clock is from the master's, in seconds; negative if it is behind.
+    pub clock_offset: Option<ClockOffset>,
     /// How many of its reports are known to be missing.
     pub missing_reports: u64,
     /// What is wrong with the chain of its reports.

@@ -204,6 +204,7 @@ fn row_document(row: Row, now: Timestamp) -> RowDocument {
         last_seen: row.last_seen,
         silent: row.silent,
         paused_until: row.paused_until,
+        clock_offset: row.clock,
         missing_reports: row.chain.missing,
         chain: row.chain,
     }

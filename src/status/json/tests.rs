@@ -105,6 +105,7 @@ fn a_board_is_one_document() {
           "last_seen": "2026-11-22T18:04:50.000Z",
           "silent": false,
           "paused_until": null,
+          "clock_offset": null,
           "missing_reports": 0,
           "chain": {
             "missing": 0,

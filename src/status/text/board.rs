@@ -1,8 +1,9 @@
 //! The board as an aligned table.
 
 use std::io;
+use std::time::Duration;
 
-use crate::model::{Branch, BuildState, RepositoryName, Timestamp, Verdict};
+use crate::model::{Branch, Build, BuildState, RepositoryName, Timestamp, Verdict};
 
 use super::table::write_table;
 use super::{Paint, RUNNING, Style, age, badge, shown_badge};
@@ -132,6 +133,9 @@ fn slave(row: &Row, now: Timestamp) -> (String, Paint) {
     }
 }
 
+/// How far off a clock is said to be wrong: half of what the gate puts up with.
+const WRONG_CLOCK: Duration = Duration::from_secs(Build::CLOCK_SKEW.as_secs() / 2);
+
 /// What is to be said of the slave of a row, if anything.
 pub(in crate::status) fn slave_mark(row: &Row, now: Timestamp) -> Option<(String, Paint)> {
     let machine = |mark: &str| Some((mark.to_owned(), Paint::Machine));
@@ -146,10 +150,13 @@ pub(in crate::status) fn slave_mark(row: &Row, now: Timestamp) -> Option<(String
                 machine(&mark)
             }
             (None, true) => machine("silent"),
-            (None, false) if row.standing == SlaveStanding::Probation => {
-                Some(("on probation".to_owned(), Paint::Faint))
-            }
-            (None, false) => None,
+            (None, false) => match row.clock.filter(|clock| clock.size() > WRONG_CLOCK) {
+                Some(clock) => machine(&format!("clock {clock}")),
+                None if row.standing == SlaveStanding::Probation => {
+                    Some(("on probation".to_owned(), Paint::Faint))
+                }
+                None => None,
+            },
         },
     }
 }
@@ -224,7 +231,7 @@ fn summary(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ReportBody, SlaveState};
+    use crate::model::{ClockOffset, ReportBody, SlaveState};
     use crate::status::sample::{Sample, at, finished, started, text};
 
     fn board(sample: &Sample) -> Board {
@@ -285,6 +292,19 @@ mod tests {
 
         1 FAILED, 1 passed, 1 stale of 3 rows
         ");
+    }
+
+    #[test]
+    fn a08_a_clock_that_is_far_off_is_told() {
+        let sample = Sample::new();
+        let said = |microseconds| {
+            let mut board = board(&sample);
+            board.apply(sample.off("maple", at(316), ClockOffset(microseconds)));
+            written(&sample, &board, at(317), Style::Plain)
+        };
+        assert!(said(-75_000_000).contains("maple, clock 75.0 s behind"));
+        assert!(said(75_500_000).contains("maple, clock 75.5 s ahead"));
+        assert!(!said(60_000_000).contains("clock"));
     }
 
     #[test]
