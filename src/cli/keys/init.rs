@@ -244,3 +244,39 @@ pub(super) fn store_sets(keys: &[PathBuf], set: &MasterSet) -> Result<(), Failur
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a05_a_new_farm_gets_new_keys_and_takes_none_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let make_in = |name: &str, farm: &str| {
+            let folder = folder.path().join(name);
+            make(&farm.parse().unwrap(), &folder, 90, &Masters::ONE)
+        };
+        let (first, second) = (make_in("a", "farm").unwrap(), make_in("b", "farm").unwrap());
+        assert_ne!(first.farm, second.farm);
+        let key = |path: &Path| SecretKey::load(path).unwrap().public();
+        let keys = |made: &Made| {
+            let offline = made.masters.iter().chain(&made.successors);
+            let paths = offline.chain([&made.signing]);
+            paths.map(|path| key(path)).collect::<Vec<_>>()
+        };
+        assert!(keys(&first).iter().all(|key| !keys(&second).contains(key)));
+        // One key that is there is enough, whatever its name is good for.
+        for name in ["master.key", "successor.key", "signing.key"] {
+            let place = folder.path().join(name.replace('.', "-"));
+            std::fs::create_dir(&place).unwrap();
+            std::fs::copy(folder.path().join("a").join(name), place.join(name)).unwrap();
+            let failure = make(&"other".parse().unwrap(), &place, 90, &Masters::ONE);
+            let sentence = failure.err().unwrap().sentence();
+            assert!(
+                sentence.ends_with(&format!("{name} is there already; no key was made")),
+                "{sentence}"
+            );
+            assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1, "{name}");
+        }
+    }
+}
