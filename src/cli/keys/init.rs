@@ -76,6 +76,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         threshold,
         passphrase,
     };
+    let bus_key = dir.join("bus.nk");
+    check_free(&bus_key)?;
     let made = make(&name, &dir, days, &masters)?;
     for master in &made.masters {
         say!(
@@ -97,7 +99,6 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         "  ok  keyring 0.0     {}   public, publish it",
         made.keyring.display()
     );
-    let bus_key = dir.join("bus.nk");
     let nkey = files::make_bus_seed(&bus_key)?;
     say!(
         "  ok  bus key         {}   the master's login {nkey}",
@@ -145,11 +146,7 @@ pub(in crate::cli) fn make(
     let records = masters.iter().map(|key| Record::path_of(key));
     let others = records.chain([signing.clone(), keyring.clone()]);
     for path in masters.iter().chain(&successors).cloned().chain(others) {
-        if path.exists() {
-            let message = format!("{} is there already; no key was made", path.display());
-            return Err(Failure::message(Exit::Configuration, message)
-                .advice("Keys are never overwritten. Choose another folder with --dir."));
-        }
+        check_free(&path)?;
     }
     files::make_folder(folder)?;
     let make_keys = |paths: &[PathBuf]| -> std::io::Result<Vec<SecretKey>> {
@@ -196,6 +193,16 @@ pub(in crate::cli) fn make(
         signing,
         keyring,
     })
+}
+
+/// A key that is there may be another farm's.
+fn check_free(path: &Path) -> Result<(), Failure> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let message = format!("{} is there already; no key was made", path.display());
+    Err(Failure::message(Exit::Configuration, message)
+        .advice("Keys are never overwritten. Choose another folder with --dir."))
 }
 
 /// Stores a key that is kept offline.
