@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
@@ -271,6 +272,42 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
         fs::rename(&draft, path)
     };
     write()
+        .with_context(|| format!("cannot write {}", path.display()))
+        .map_err(Failure::configuration)
+}
+
+/// Writes `text` beside the file that it is to replace, with that file's mode, whole and on disk.
+pub(super) fn draft(path: &Path, text: &str) -> Result<NamedTempFile, Failure> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> std::io::Result<NamedTempFile> {
+        let permissions = fs::metadata(path)?.permissions();
+        let mut draft = tempfile::Builder::new()
+            .prefix(".pybots-")
+            .tempfile_in(folder)
+            .map_err(|error| std::io::Error::from(error.kind()))?;
+        draft.write_all(text.as_bytes())?;
+        draft.as_file().set_permissions(permissions)?;
+        draft.as_file().sync_all()?;
+        Ok(draft)
+    };
+    write()
+        .with_context(|| {
+            format!(
+                "cannot write beside {}; nothing was changed",
+                path.display()
+            )
+        })
+        .map_err(Failure::configuration)
+}
+
+/// Puts a draft in the place of the file at `path`, in one step.
+pub(super) fn put(draft: NamedTempFile, path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let put = || -> std::io::Result<()> {
+        draft.persist(path).map_err(|error| error.error)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    put()
         .with_context(|| format!("cannot write {}", path.display()))
         .map_err(Failure::configuration)
 }

@@ -1,5 +1,7 @@
 //! `pybots slave`: lend this machine to a farm.
 
+mod repin;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -32,6 +34,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "slave.toml")]
         config: PathBuf,
     },
+    /// Pin another farm, for the day when both master keys of the old one are lost. Asks for the new farm's words.
+    Repin(repin::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +75,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
+        Command::Repin(arguments) => repin::run(arguments).await,
     }
 }
 
@@ -238,7 +243,9 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
     match slave.run(stop_signal()).await {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
-            .advice("Give slave.toml another state folder, or its old farm id.")),
+            .advice("Give slave.toml its old farm id, or another state folder. If the old farm is dead: its id first, then pybots slave repin NEW-FARM-ID.")),
+        Err(error @ RunError::HalfRepinned(_)) => Err(Failure::configuration(error)
+            .advice("Finish it: pybots slave repin NEW-FARM-ID.")),
         Err(error) => {
             Err(Failure::error(error).advice("Nothing was started, or the slave has stopped."))
         }

@@ -1,13 +1,13 @@
 //! The slave's loop: wait for a command or an end, decide, remember, run.
 
+mod folder;
 mod newest;
 mod recover;
 mod restored;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +15,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
+pub(super) use recover::abandon;
 
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
@@ -64,6 +66,9 @@ pub enum RunError {
         #[source]
         source: KeyringError,
     },
+    /// Its farm was being changed, and that was cut off.
+    #[error("a change of farm in the state folder {0} was cut off; nothing was run")]
+    HalfRepinned(PathBuf),
 }
 
 /// A slave, ready to run.
@@ -116,25 +121,7 @@ impl Slave {
     ///
     /// [`RunError`] if it may not begin or cannot go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let state_error = |source| RunError::State {
-            folder: self.config.state.clone(),
-            source,
-        };
-        // What is in there, such as a job's environment, is the owner's alone.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.config.state.join("jobs"))
-            .map_err(state_error)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.config.state.join("lock"))
-            .map_err(state_error)?;
-        if lock.try_lock().is_err() {
-            return Err(RunError::AlreadyRunning(self.config.state.clone()));
-        }
+        let lock = folder::enter(&self.config.state)?;
         let journal = Arc::new(Mutex::new(Journal::open(
             &self.config.state.join("journal.db"),
         )?));

@@ -187,13 +187,20 @@ async fn a_list_of_logins_is_made_from_the_roster_and_not_lost_while_the_bus_is_
 }
 
 #[tokio::test]
-async fn keys_are_never_overwritten_and_a_farm_id_decides() {
+async fn a05_keys_are_never_overwritten_or_used_again_and_a_farm_id_decides() {
     let farm = Farm::new().await;
     let keys = farm.text("keys");
     fails_with(
         &["keys", "init", "test-farm", "--dir", &keys],
         8,
         "is there already; no key was made",
+    );
+    // Nor does a new farm's master log in with the key of another's.
+    let login = farm.text("master");
+    fails_with(
+        &["keys", "init", "test-farm", "--dir", &login],
+        8,
+        "bus.nk is there already; no key was made",
     );
     let keyring = farm.text("keys/test-farm.keyring");
     let other_farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";

@@ -33,7 +33,7 @@ fn split(line: &str) -> Vec<&str> {
 }
 
 /// Runs the program and answers it.
-fn answer(arguments: &[&str], answer: &str) -> Output {
+pub(crate) fn answer(arguments: &[&str], answer: &str) -> Output {
     let mut child = Command::new(PYBOTS)
         .args(arguments)
         .stdin(Stdio::piped())

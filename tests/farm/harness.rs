@@ -135,8 +135,13 @@ impl Farm {
 
     /// Puts the slave on the roster, as soon as the server answers.
     pub(crate) async fn approve(&self) {
+        self.approve_line(&self.application).await;
+    }
+
+    /// The same by another line of its owner.
+    pub(crate) async fn approve_line(&self, application: &str) {
         let config = self.text("master/master.toml");
-        let approve = ["master", "approve", "--config", &config, &self.application];
+        let approve = ["master", "approve", "--config", &config, application];
         eventually("the slave is approved", || async {
             pybots(&approve).status.success().then_some(())
         })

@@ -27,6 +27,7 @@ mod page;
 mod process;
 mod readme;
 mod refusals;
+mod repin;
 mod results;
 mod rights;
 mod secrets;

@@ -76,6 +76,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         threshold,
         passphrase,
     };
+    let bus_key = dir.join("bus.nk");
+    check_free(&bus_key)?;
     let made = make(&name, &dir, days, &masters)?;
     for master in &made.masters {
         say!(
@@ -97,7 +99,6 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         "  ok  keyring 0.0     {}   public, publish it",
         made.keyring.display()
     );
-    let bus_key = dir.join("bus.nk");
     let nkey = files::make_bus_seed(&bus_key)?;
     say!(
         "  ok  bus key         {}   the master's login {nkey}",
@@ -145,11 +146,7 @@ pub(in crate::cli) fn make(
     let records = masters.iter().map(|key| Record::path_of(key));
     let others = records.chain([signing.clone(), keyring.clone()]);
     for path in masters.iter().chain(&successors).cloned().chain(others) {
-        if path.exists() {
-            let message = format!("{} is there already; no key was made", path.display());
-            return Err(Failure::message(Exit::Configuration, message)
-                .advice("Keys are never overwritten. Choose another folder with --dir."));
-        }
+        check_free(&path)?;
     }
     files::make_folder(folder)?;
     let make_keys = |paths: &[PathBuf]| -> std::io::Result<Vec<SecretKey>> {
@@ -198,6 +195,16 @@ pub(in crate::cli) fn make(
     })
 }
 
+/// A key that is there may be another farm's.
+fn check_free(path: &Path) -> Result<(), Failure> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let message = format!("{} is there already; no key was made", path.display());
+    Err(Failure::message(Exit::Configuration, message)
+        .advice("Keys are never overwritten. Choose another folder with --dir."))
+}
+
 /// Stores a key that is kept offline.
 pub(super) fn store(
     key: &SecretKey,
@@ -243,4 +250,40 @@ pub(super) fn store_sets(keys: &[PathBuf], set: &MasterSet) -> Result<(), Failur
         files::write_new(&set_file(key), text.as_bytes()).map_err(Failure::configuration)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a05_a_new_farm_gets_new_keys_and_takes_none_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let make_in = |name: &str, farm: &str| {
+            let folder = folder.path().join(name);
+            make(&farm.parse().unwrap(), &folder, 90, &Masters::ONE)
+        };
+        let (first, second) = (make_in("a", "farm").unwrap(), make_in("b", "farm").unwrap());
+        assert_ne!(first.farm, second.farm);
+        let key = |path: &Path| SecretKey::load(path).unwrap().public();
+        let keys = |made: &Made| {
+            let offline = made.masters.iter().chain(&made.successors);
+            let paths = offline.chain([&made.signing]);
+            paths.map(|path| key(path)).collect::<Vec<_>>()
+        };
+        assert!(keys(&first).iter().all(|key| !keys(&second).contains(key)));
+        // One key that is there is enough, whatever its name is good for.
+        for name in ["master.key", "successor.key", "signing.key"] {
+            let place = folder.path().join(name.replace('.', "-"));
+            std::fs::create_dir(&place).unwrap();
+            std::fs::copy(folder.path().join("a").join(name), place.join(name)).unwrap();
+            let failure = make(&"other".parse().unwrap(), &place, 90, &Masters::ONE);
+            let sentence = failure.err().unwrap().sentence();
+            assert!(
+                sentence.ends_with(&format!("{name} is there already; no key was made")),
+                "{sentence}"
+            );
+            assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1, "{name}");
+        }
+    }
 }

@@ -26,7 +26,9 @@ impl Running {
         };
         let open_logs = self.voice.journal().open_logs()?;
         for log in &open_logs {
-            abandon(&log.folder).await.map_err(state_error)?;
+            if !abandon(&log.folder).await.map_err(state_error)? {
+                tracing::error!(folder = %log.folder.display(), "a script from before cannot be ended; the slave goes on without it");
+            }
         }
         remove_soon(Workspace::left_behind(&self.executor.config));
         remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)
@@ -77,21 +79,21 @@ impl Running {
 const TRIES: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Ends the keeper that may still be at work in a job's folder, and makes sure that none ever runs it again.
-async fn abandon(folder: &Path) -> io::Result<()> {
+/// Ends the keeper that may still be at work in a job's folder, and makes sure that none ever runs it again. False if it
+/// cannot be ended.
+pub(in crate::slave) async fn abandon(folder: &Path) -> io::Result<bool> {
     if !folder.exists() {
-        return Ok(());
+        return Ok(true);
     }
     keeper::request_stop(folder)?;
     // A keeper ends its script within its grace time whatever the script does.
     for _ in 0..TRIES {
         if keeper::try_abandon(folder)? {
-            return Ok(());
+            return Ok(true);
         }
         tokio::time::sleep(PAUSE).await;
     }
-    tracing::error!(folder = %folder.display(), "a script from before cannot be ended; the slave goes on without it");
-    Ok(())
+    Ok(false)
 }
 
 /// Removes job folders that no log is waited for from: their keeper was never started, or all is sent.

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::{
-    Digest, Head, InstanceId, Keyring, Position, Report, ReportBody, RevokedKey, SlaveState, Text,
+    Cancel, Command, Digest, Head, InstanceId, Keyring, Position, Report, ReportBody, RevokedKey,
+    SlaveState, Text,
 };
 use crate::trust::{SecretKey, countersign, seal};
 
@@ -128,6 +129,31 @@ fn a_reader_begins_only_with_the_pinned_farms_keyring() {
     let (_, keyring) = first_keyring();
     let error = Reader::new(FarmId([7; 32]), &keyring).err().unwrap();
     assert_eq!(error.code(), "E-FARM");
+}
+
+#[test]
+fn a05_a_key_that_serves_two_farms_commands_each_only_by_what_it_signed_for_it() {
+    let (farm, keyring) = first_keyring();
+    let reader = Reader::new(farm, &keyring).unwrap();
+    // The same signing key, under another farm's id.
+    let staging = FarmId([7; 32]);
+    let opened = |signed_for: &FarmId, named: FarmId| {
+        let cancel = Command::Cancel(Cancel {
+            farm: named,
+            slave: "maple".parse().unwrap(),
+            builder: "foo".parse().unwrap(),
+            target: PayloadId([0; 32]),
+            issued: NOW,
+            reason: Text::default(),
+        });
+        let bytes = seal(&key(CURRENT), signed_for, &cancel).bytes;
+        let opened = reader.open::<Command>(&bytes, Purpose::Admit { now: NOW });
+        opened.map(drop).map_err(|error| error.code())
+    };
+    assert_eq!(opened(&farm, farm), Ok(()));
+    assert_eq!(opened(&staging, staging), Err("E-SIGNATURE"));
+    assert_eq!(opened(&staging, farm), Err("E-SIGNATURE"));
+    assert_eq!(opened(&farm, staging), Err("E-FARM"));
 }
 
 #[test]
