@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::bus::{Bus, BusError, Expected, Stream};
 use crate::model::{Command, Lead, PayloadId};
-use crate::trust::{Purpose, Reader, Sealed, SecretKey, seal};
+use crate::trust::{Purpose, Reader, Sealed, SecretKey, Standing, seal};
 
 /// A master leads no longer.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,10 @@ impl Dispatcher {
             if delivery.bytes == own {
                 stored = true;
             } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                if lead.standing() == Standing::Unproven {
+                    tracing::warn!(signer = %lead.signer(), "a stolen key claims the lead");
+                    continue;
+                }
                 let (lease, other) = (
                     lead.body().lease,
                     lead.body().instance != self.lead.instance,

@@ -99,6 +99,8 @@ impl Leading {
         self.last_command = self.last_command.max(delivery.sequence);
         if delivery.subject == self.herald.bus.subjects().lead() {
             match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                // A thief's word on who leads decides nothing.
+                Ok(lead) if lead.standing() == Standing::Unproven => {}
                 Ok(lead) => self.lease = self.lease.max(lead.body().lease),
                 Err(error) => rejected(Stream::Commands, delivery, &error),
             }
