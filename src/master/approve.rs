@@ -7,7 +7,7 @@ use crate::bus::{Bus, BusError, Expected, Stream, bus_public_key};
 use crate::model::{
     BuilderName, NameError, PublicKey, Roster, RosterLine, SlaveName, SlaveState, Text, Timestamp,
 };
-use crate::trust::{Purpose, Reader, RosterError, SecretKey, seal};
+use crate::trust::{Purpose, Reader, RosterError, SecretKey, Standing, seal};
 
 /// The logins that are no slave's, by the names in their inboxes: the master's, and the viewers' unless a farm file says
 /// otherwise.
@@ -200,6 +200,27 @@ pub fn approved(
     })
 }
 
+/// Behind which message a roster of that version may be published; none if one stands there that counts. Whatever else
+/// stands there, a stolen key's among it, keeps nobody away.
+///
+/// # Errors
+///
+/// [`BusError`] if the stream cannot be read.
+pub async fn place_for_roster(
+    bus: &Bus,
+    reader: &Reader,
+    version: u64,
+) -> Result<Option<u64>, BusError> {
+    let subject = bus.subjects().roster(version);
+    let Some(held) = bus.read_newest(Stream::Roster, &subject).await? else {
+        return Ok(Some(0));
+    };
+    let counts = reader
+        .open::<Roster>(&held.bytes, Purpose::History)
+        .is_ok_and(|held| held.standing() == Standing::Good && held.body().version >= version);
+    Ok((!counts).then_some(held.sequence))
+}
+
 /// Approves a slave: signs and publishes the next version of the roster and makes the slave's consumer. Returns the
 /// version.
 ///
@@ -230,17 +251,10 @@ pub async fn approve(
     // Every reader will judge it by these rules, so it is judged by them before anybody sees it.
     reader.learn_roster(&sealed.bytes)?;
     let subject = bus.subjects().roster(roster.version);
-    // No such version may stand there: two operators who approve at once cannot both make it. Anything else may, and
-    // keeps nobody away.
-    let found = bus.read_newest(Stream::Roster, &subject).await?;
-    if found.as_ref().is_some_and(|held| {
-        reader
-            .open::<Roster>(&held.bytes, Purpose::History)
-            .is_ok_and(|held| held.body().version >= roster.version)
-    }) {
-        return Err(BusError::Overtaken.into());
-    }
-    let last = found.map_or(0, |held| held.sequence);
+    // Two operators who approve at once cannot both make it.
+    let last = place_for_roster(bus, reader, roster.version)
+        .await?
+        .ok_or(BusError::Overtaken)?;
     bus.publish_expecting(
         Stream::Roster,
         subject,

@@ -130,13 +130,15 @@ impl Dispatcher {
             if delivery.bytes == own {
                 stored = true;
             } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
+                if lead.standing() == Standing::Unproven {
+                    tracing::warn!(signer = %lead.signer(), "a stolen key claims the lead");
+                    continue;
+                }
                 let (lease, other) = (
                     lead.body().lease,
                     lead.body().instance != self.lead.instance,
                 );
-                // A stolen key's word on who leads counts for nothing once it is known to be stolen.
-                let counts = lead.standing() == Standing::Good;
-                if other && counts && lease >= self.lead.lease {
+                if other && lease >= self.lead.lease {
                     return Err(CatchUpError::SteppedDown { lease });
                 }
             } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {

@@ -15,7 +15,10 @@ mod run;
 mod scheduler;
 mod watch;
 
-pub use approve::{Application, ApplicationError, ApprovalError, approve, approved, learn_rosters};
+pub use approve::{
+    Application, ApplicationError, ApprovalError, approve, approved, learn_rosters,
+    place_for_roster,
+};
 pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};

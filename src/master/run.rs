@@ -224,7 +224,7 @@ impl Leading {
 
         let lead = Lead {
             farm: self.herald.farm,
-            lease: self.lease + 1,
+            lease: self.lease.saturating_add(1),
             instance,
             config: digest,
             issued: (self.herald.clock)(),

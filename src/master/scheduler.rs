@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::{Builder, MasterConfig};
 use crate::model::{
     Branch, Build, BuildState, BuilderName, Change, FarmId, PayloadId, Position, ReportBody,
-    RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp,
+    RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, key_id};
 
@@ -30,7 +30,7 @@ pub enum Fact {
         id: PayloadId,
         /// What it says.
         build: Box<Build>,
-        /// Whether the key that signed it was stolen; then it counts once its slave has answered.
+        /// Whether the key that signed it was stolen; then it counts once its slave has taken it.
         standing: Standing,
     },
     /// A slave spoke of a build.
@@ -89,7 +89,7 @@ struct Lane {
     covered: BTreeSet<PayloadId>,
     /// Numbers that somebody spoke of whose word is not enough.
     told: BTreeSet<u64>,
-    /// What a stolen key ordered and nobody has answered.
+    /// What a stolen key ordered and no slave has taken.
     unproven: BTreeMap<(PayloadId, SlaveName), Box<Build>>,
 }
 
@@ -178,7 +178,7 @@ impl Scheduler {
                 standing,
             } => {
                 let name = (id, build.slave.clone(), build.builder.clone());
-                let answered = self.builds.contains_key(&name);
+                let answered = self.builds.get(&name).is_some_and(is_taken);
                 let lane = self.lanes.entry(build.builder.clone()).or_default();
                 match standing {
                     Standing::Unproven if !answered => {
@@ -198,13 +198,15 @@ impl Scheduler {
                 body,
                 issued,
             } => {
-                if let Some(lane) = self.lanes.get_mut(&builder)
-                    && let Some(build) = lane.unproven.remove(&(command, slave.clone()))
+                let name = (command, slave.clone(), builder.clone());
+                let state = self.builds.entry(name).or_default();
+                *state = state.after(&body, issued);
+                if is_taken(state)
+                    && let Some(lane) = self.lanes.get_mut(&builder)
+                    && let Some(build) = lane.unproven.remove(&(command, slave))
                 {
                     lane.order(command, *build);
                 }
-                let state = self.builds.entry((command, slave, builder)).or_default();
-                *state = state.after(&body, issued);
             }
             Fact::Numbered { builder, number } => {
                 self.lanes.entry(builder).or_default().tell(number);
@@ -282,6 +284,18 @@ impl Scheduler {
         }
         (!wanted.covers.is_empty()).then_some(wanted)
     }
+}
+
+/// Whether the slave took the build of which it spoke. That it refused a thief's does not make its number one of ours: it
+/// may have refused it for that number.
+fn is_taken(state: &BuildState) -> bool {
+    !matches!(
+        state,
+        BuildState::Done {
+            verdict: Verdict::Refused,
+            ..
+        }
+    )
 }
 
 struct Wanted {

@@ -248,12 +248,7 @@ impl Running {
     async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
         let now = self.voice.now()?;
         match self.open_command(parcel.bytes(), now).await? {
-            Ok(command) => {
-                if self.head_is_stale(now) {
-                    self.look_at_head(Occasion::Routine).await?;
-                }
-                self.decide(command, now)?;
-            }
+            Ok(command) => self.decide(command, now)?,
             Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
                 Some((id, command, refusal)) => self.refuse(id, &command, &refusal, now)?,
                 None => self.reject(error.code(), &error),

@@ -1,6 +1,7 @@
 //! The drills: what an operator does on a bad day, and what is left of the thief.
 
 mod absence;
+mod aftermath;
 mod snapshot;
 mod succession;
 

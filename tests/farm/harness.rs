@@ -6,13 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pybots::bus::{Access, Bus, Login, Patience, ServerConfig, Stream, User, server_config};
+use pybots::bus::{Access, Bus, Login, Patience, ServerConfig, User, server_config};
 use pybots::model::{
-    Build, BuildId, Command as Order, FarmId, PayloadId, Position, Report, ReportBody, Source,
-    Step, Text, Verdict,
+    Build, Command as Order, FarmId, PayloadId, Position, Source, Step, Text, Verdict,
 };
-use pybots::status::{Board, LogPiece, Viewer};
-use pybots::trust::{Purpose, Reader, Sealed, SecretKey, Verified, key_id, seal};
+use pybots::trust::{Sealed, SecretKey, key_id, seal};
 use pybots::wire::Subjects;
 use tempfile::TempDir;
 
@@ -360,86 +358,6 @@ steps = {steps}
         sealed.id
     }
 
-    /// A reader that knows every roster on the bus.
-    pub(crate) async fn reader(&self) -> Reader {
-        let mut reader = Reader::new(
-            self.id,
-            &fs::read(self.path("keys/test-farm.keyring")).unwrap(),
-        )
-        .unwrap();
-        let held =
-            |stream| async move { self.bus.read_all(stream, ">", 1).await.unwrap_or_default() };
-        // Whoever holds the broker may have put anything beside what is genuine.
-        for keyring in held(Stream::Keyring).await {
-            let _ = reader.learn_keyring(&keyring.bytes);
-        }
-        for roster in held(Stream::Roster).await {
-            let _ = reader.learn_roster(&roster.bytes);
-        }
-        reader
-    }
-
-    /// Every verified report that the results stream holds, in its order.
-    pub(crate) async fn reports(&self) -> Vec<Verified<Report>> {
-        let reader = self.reader().await;
-        let held = self.bus.read_all(Stream::Results, ">", 1).await;
-        held.unwrap_or_default()
-            .iter()
-            .filter_map(|held| reader.open(&held.bytes, Purpose::History).ok())
-            .collect()
-    }
-
-    /// Waits for the report that ends a build.
-    pub(crate) async fn ending(&self, command: PayloadId) -> ReportBody {
-        eventually("the build ends", || async {
-            let reports = self.reports().await;
-            let ending = reports.into_iter().find(|report| {
-                report.body().command == command && report.body().body.verdict().is_some()
-            });
-            ending.map(|report| report.into_body().body)
-        })
-        .await
-    }
-
-    pub(crate) async fn verdict(&self, command: PayloadId) -> Verdict {
-        self.ending(command).await.verdict().unwrap()
-    }
-
-    async fn viewer(&self) -> Option<Viewer> {
-        let login = Login::Public {
-            user: "viewer".to_owned(),
-            password: "public".to_owned(),
-        };
-        let address = format!("nats://127.0.0.1:{}", self.port).parse().unwrap();
-        let bus = Bus::connect(&address, login, Subjects::new(&self.id), Patience::Brief)
-            .await
-            .ok()?;
-        Viewer::new(bus, self.id).await.ok()
-    }
-
-    /// The board as a viewer sees it, as soon as the bus answers.
-    pub(crate) async fn board(&self) -> Board {
-        eventually("a board", || async {
-            self.viewer().await?.snapshot().await.ok()
-        })
-        .await
-    }
-
-    /// The whole log of a build, as a viewer verifies and assembles it.
-    pub(crate) async fn log(&self, build: &BuildId) -> String {
-        let pieces = eventually("a log", || async {
-            let mut viewer = self.viewer().await?;
-            let board = viewer.snapshot().await.ok()?;
-            match board.build(build) {
-                Some(build) => viewer.log(build).await.ok(),
-                None => Some(Vec::new()),
-            }
-        })
-        .await;
-        let bytes = pieces.into_iter().filter_map(printed);
-        String::from_utf8(bytes.flatten().collect()).unwrap()
-    }
-
     /// The lines that the scripts of this farm wrote to `ran`, one for each run.
     pub(crate) fn ran(&self) -> Vec<String> {
         fs::read_to_string(self.path("ran"))
@@ -498,12 +416,4 @@ fn start_server(folder: &Path) -> Process {
 pub(crate) fn write_private(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-fn printed(piece: LogPiece) -> Option<Vec<u8>> {
-    if let LogPiece::Bytes { bytes, .. } = piece {
-        Some(bytes.to_vec())
-    } else {
-        None
-    }
 }

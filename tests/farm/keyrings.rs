@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use pybots::bus::{KeyringCursor, Progress, Taken};
 use pybots::model::{
-    BuildId, Head, Keyring, PayloadId, Position, PublicKey, RevocationReason, RevokedKey, Roster,
-    SigningKeyWindow, Timestamp, Verdict,
+    BuildId, Head, Keyring, PayloadId, Position, PublicKey, ReportBody, RevocationReason,
+    RevokedKey, Roster, SigningKeyWindow, Timestamp, Verdict,
 };
 use pybots::trust::{Learnt, Reader, SecretKey, commitment, countersign, payload_id, seal};
 use pybots::wire::{KeyringEnvelopes, decode};
 
 use crate::harness::Farm;
+use crate::hostile::{Pick, Proxy, Rule, Way, rejections};
 use crate::page::{Page, timeless};
 use crate::process::{eventually, now, pybots, succeed};
 use crate::viewers::farm_file;
@@ -193,10 +194,18 @@ async fn a31_junk_and_disorder_on_the_bus_hide_no_keyring_and_hold_up_no_reader(
 }
 
 #[tokio::test]
-async fn a21_of_two_first_keyrings_the_one_that_leads_on_is_found_whatever_was_read_first() {
+async fn a21_of_two_first_keyrings_the_one_that_came_first_leads_on() {
+    let order = |thiefs, genuine| [genuine, thiefs];
+    assert_eq!(two_first_keyrings(order).await, (2, false));
+    // Whoever was handed the other one first stops, and does not follow what comes after the real one either.
+    let order = |thiefs, genuine| [thiefs, genuine];
+    assert_eq!(two_first_keyrings(order).await, (1, true));
+}
+
+/// The generation that a reader comes to, and whether it is stopped there.
+async fn two_first_keyrings(order: fn(Keyring, Keyring) -> [Keyring; 2]) -> (u32, bool) {
     let farm = Farm::new().await;
     let operator = Operator::of(&farm);
-    // Somebody holds the successor key, too, and was faster.
     let thiefs = operator.succeeded(0);
     let mut genuine = operator.succeeded(0);
     let next = SecretKey::from_seed(&[11; 32]);
@@ -208,15 +217,16 @@ async fn a21_of_two_first_keyrings_the_one_that_leads_on_is_found_whatever_was_r
         master_keys: vec![next.public()],
         ..genuine.clone()
     };
-    operator.publish(&thiefs).await;
-    operator.publish(&genuine).await;
+    for keyring in order(thiefs, genuine) {
+        operator.publish(&keyring).await;
+    }
     let signed = countersign(&[&next], &second).unwrap().to_bytes();
     let subject = farm.bus.subjects().keyring(second.position);
     farm.publish(subject, signed).await;
     let (mut reader, mut cursor) = (operator.reader(), KeyringCursor::new(0));
     operator.read(&mut reader, &mut cursor).await;
-    assert_eq!(reader.keyring().position, at(2, 0));
-    assert_eq!(reader.chain().fork(), None);
+    let stopped = reader.chain().fork().is_some();
+    (reader.keyring().position.generation, stopped)
 }
 
 /// What `pybots status` says, and its twin for programs.
@@ -382,4 +392,40 @@ async fn a21_two_keyrings_at_one_position_are_an_alarm_until_a_succession() {
     })
     .await;
     assert_eq!(status(&farm).1["keys_fault"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a26_a_command_that_makes_its_slave_look_for_a_head_is_judged_by_what_was_found() {
+    let mut farm = Farm::new().await;
+    farm.write_slave_toml_with_periods("head-seconds = 3600");
+    let first = fs::read(farm.path("keys/test-farm.keyring")).unwrap();
+    farm.publish(farm.bus.subjects().keyring(at(0, 0)), first)
+        .await;
+    let proxy = Proxy::before(&farm, "slave/slave.toml");
+    farm.start_slave().await;
+    let operator = Operator::of(&farm);
+    // It looks for one at its start and for this command, and then not before the next command.
+    let id = farm.send(&farm.order(1, &["record"])).await;
+    assert!(matches!(farm.ending(id).await, ReportBody::Refused { .. }));
+    eventually("the slave has looked for a head twice", || async {
+        let looked = proxy.seen(Way::ToServer, "GET.HEAD");
+        (looked.len() >= 2).then_some(())
+    })
+    .await;
+    proxy.set(vec![Rule::Drop(Pick::new(Way::ToClient, "live."))]);
+    operator.publish(&operator.revoked(1)).await;
+    let head = Head {
+        farm: farm.id,
+        keyring: at(0, 1),
+        roster: 1,
+        time: now(),
+    };
+    let sealed = seal(&operator.signing, &farm.id, &head);
+    farm.publish(farm.bus.subjects().head(), sealed.bytes).await;
+    farm.send(&farm.order(2, &["record"])).await;
+    eventually("the thief's command is turned away", || async {
+        (rejections(&farm, "E-REVOKED") == 1).then_some(())
+    })
+    .await;
+    assert_eq!(farm.ran(), [""; 0]);
 }

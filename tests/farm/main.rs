@@ -31,6 +31,7 @@ mod repin;
 mod results;
 mod rights;
 mod secrets;
+mod seen;
 mod soak;
 mod trunk;
 mod up;

@@ -181,6 +181,54 @@ fn a45_to_a57_and_a131_no_second_spelling_and_nothing_unknown_is_believed() {
     assert!(left.is_empty(), "of no number: {left:?}");
 }
 
+/// What is tried at a signature, and the files.
+const SIGNATURES: &[(&str, &str, &[&str])] = &[
+    (
+        "A29",
+        "a key of another role, or a signature over another kind",
+        &["signer-*", "signature-for-another-kind"],
+    ),
+    (
+        "A33",
+        "a signature that is not in its one spelling, or that fits anything",
+        &[
+            "signature-malleated",
+            "signature-neutral-point",
+            "signature-zero",
+            "envelope-short-signature",
+            "envelope-long-signature",
+        ],
+    ),
+    (
+        "A39",
+        "another algorithm, or one where nobody signed it",
+        &[
+            "header-old-algorithm",
+            "header-algorithm-only-unprotected",
+            "envelope-unprotected-algorithm",
+        ],
+    ),
+];
+
+#[test]
+fn a29_a33_a39_a_signature_is_by_the_right_key_in_the_one_algorithm_and_spelling() {
+    let all = bad::all();
+    for (number, tried, patterns) in SIGNATURES {
+        for pattern in *patterns {
+            let mut files = all
+                .iter()
+                .filter(|bad| matches(pattern, bad.name))
+                .peekable();
+            assert!(files.peek().is_some(), "{number}: no file is a {pattern}");
+            for bad in files {
+                let bytes = on_disk(&format!("bad/{}.cbor", bad.name));
+                let code = refusal(bad.kind, bad.farm, bad.purpose, &bytes).map(|it| it.code);
+                assert_eq!(code, Some(bad.code), "{number}, {tried}: {}", bad.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn a55_an_ext_is_read_over_and_yet_makes_another_message() {
     let all = good::all();

@@ -11,12 +11,13 @@ use super::holdings::Holdings;
 use crate::bus::{BusError, Expected, Stream};
 use crate::cli::clock;
 use crate::cli::exit::{Exit, Failure, say};
+use crate::master::place_for_roster;
 use crate::model::{
     Head, Keyring, Position, PublicKey, RevocationReason, Roster, RosterLine, SlaveName,
 };
 use crate::trust::{Purpose, Reader, Sealed, SecretKey, Verified, key_id, seal};
 
-/// How many numbers a thief can have taken before we give up.
+/// How often somebody else may be faster before we give up.
 const MAX_TRIES: usize = 64;
 
 /// A roster that is to be signed anew.
@@ -24,8 +25,8 @@ pub(super) struct Vouch {
     lines: Vec<RosterLine>,
     /// Which version they are taken from.
     taken_from: u64,
-    /// Lines that no roster holds that was signed by a key that still counts.
-    introduced_by_others: BTreeSet<(SlaveName, PublicKey)>,
+    /// Lines that do not stand like that in the newest roster that was signed by a key that still counts.
+    unproven: BTreeSet<(SlaveName, PublicKey)>,
     version: u64,
 }
 
@@ -82,11 +83,14 @@ impl Vouch {
         if *counts && version.is_none() {
             return Ok(None);
         }
-        let introduced: BTreeSet<_> = rosters
-            .iter()
-            .filter(|(counts, _, _)| *counts)
-            .flat_map(|(_, _, roster)| roster.body().lines.iter().map(name_of))
-            .collect();
+        // An older one by a key that still counts is none of a thief's.
+        let proven = if *counts {
+            Some(base)
+        } else {
+            let proven = rosters.iter().rfind(|(counts, _, _)| *counts);
+            proven.map(|(_, _, roster)| roster)
+        };
+        let proven = proven.map_or(&[][..], |roster| &roster.body().lines);
         let version_of = |(_, _, roster): &(bool, _, Verified<Roster>)| roster.body().version;
         let newest = rosters.iter().map(version_of).max();
         let newest_counting = rosters.iter().filter(|(counts, _, _)| *counts);
@@ -98,12 +102,7 @@ impl Vouch {
             .unwrap_or_else(|| newest_counting.unwrap_or_default().saturating_add(1));
         let body = base.body();
         Ok(Some(Self {
-            introduced_by_others: body
-                .lines
-                .iter()
-                .map(name_of)
-                .filter(|line| !introduced.contains(line))
-                .collect(),
+            unproven: unproven(&body.lines, proven),
             lines: body.lines.clone(),
             taken_from: body.version,
             version,
@@ -142,22 +141,34 @@ impl Vouch {
                 line.approved,
                 builders.join(", ")
             );
-            if self.introduced_by_others.contains(&name_of(line)) {
+            if self.unproven.contains(&name_of(line)) {
                 say!(
-                    "  {:<12} ! only a key that no longer counts put this line there: did you approve it?",
+                    "  {:<12} ! only a key that no longer counts put this line there, or changed it: did you approve it?",
                     ""
                 );
             }
         }
-        let closed = self
+        let closed: Vec<_> = self
             .lines
             .iter()
             .filter(|line| line.closed.is_some())
-            .count();
-        if closed > 0 {
-            say!("  and {closed} closed lines, so that old results stay verifiable");
+            .collect();
+        if !closed.is_empty() {
+            say!(
+                "  and {} closed lines, so that old results stay verifiable",
+                closed.len()
+            );
         }
-        if !self.introduced_by_others.is_empty() {
+        for line in closed {
+            if self.unproven.contains(&name_of(line)) {
+                say!(
+                    "  {:<12} ! {}: only a key that no longer counts closed this line, or put it there: did you?",
+                    line.slave,
+                    line.report_key
+                );
+            }
+        }
+        if !self.unproven.is_empty() {
             say!("If a line is not yours, sign an earlier version anew: --roster-version N.");
         }
     }
@@ -172,10 +183,15 @@ impl Vouch {
         let keyring = reader.keyring().position;
         let bus = &holdings.bus;
         for _ in 0..MAX_TRIES {
+            let place = place_for_roster(bus, reader, self.version).await;
+            let Some(last) = place.map_err(not_sent)? else {
+                self.version = self.version.saturating_add(1);
+                continue;
+            };
             let sealed = self.seal(reader, key)?;
             let subject = bus.subjects().roster(self.version);
-            let publish =
-                bus.publish_expecting(Stream::Roster, subject, sealed.bytes, Expected::Subject(0));
+            let expected = Expected::Subject(last);
+            let publish = bus.publish_expecting(Stream::Roster, subject, sealed.bytes, expected);
             match publish.await {
                 Ok(_) => {
                     say!(
@@ -184,8 +200,8 @@ impl Vouch {
                     );
                     return publish_head(holdings, reader, key, (keyring, self.version)).await;
                 }
-                // Whoever commands the broker can take numbers.
-                Err(BusError::Overtaken) => self.version = self.version.saturating_add(1),
+                // Somebody was faster: what stands there now is looked at.
+                Err(BusError::Overtaken) => {}
                 Err(error) => {
                     return Err(not_sent(error));
                 }
@@ -251,13 +267,22 @@ async fn publish_head(
             }
         }
     }
-    Err(not_sent(BusError::Overtaken))
+    // Whoever floods the bus with heads does not hold up the keyring.
+    say!("  --  not published   head: others keep publishing; the master announces one");
+    Ok(())
 }
 
 fn not_sent(error: BusError) -> Failure {
     Failure::from(error).advice(
         "The new keyring is made and signed, but NOT published: the old keys still count. Try again: pybots keys publish",
     )
+}
+
+/// The lines that whoever holds a stolen key can have added or changed: a builder, a login key, a slave that was sent away
+/// and is active again.
+fn unproven(lines: &[RosterLine], proven: &[RosterLine]) -> BTreeSet<(SlaveName, PublicKey)> {
+    let unproven = lines.iter().filter(|line| !proven.contains(line));
+    unproven.map(name_of).collect()
 }
 
 fn name_of(line: &RosterLine) -> (SlaveName, PublicKey) {
@@ -273,4 +298,49 @@ fn counting_keys(keyring: &Keyring) -> impl Iterator<Item = PublicKey> {
         .map(|revoked| &revoked.window);
     let windows = keyring.signing_keys.iter().chain(retired);
     windows.map(|window| window.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SlaveState, Text, Timestamp};
+
+    #[test]
+    fn a_line_that_only_a_stolen_key_has_changed_is_pointed_out_like_one_that_it_added() {
+        let line = |slave: &str, key| RosterLine {
+            slave: slave.parse().unwrap(),
+            report_key: PublicKey([key; 32]),
+            bus_key: PublicKey([key + 100; 32]),
+            owner: Text::default(),
+            platform: Text::default(),
+            builders: Vec::new(),
+            state: SlaveState::Active,
+            approved: Timestamp(1),
+            closed: None,
+        };
+        let gone = RosterLine {
+            state: SlaveState::Revoked,
+            ..line("elm", 2)
+        };
+        let proven = [line("oak", 1), gone, line("ash", 3), line("yew", 4)];
+        let login = RosterLine {
+            bus_key: PublicKey([9; 32]),
+            ..line("ash", 3)
+        };
+        let closed = RosterLine {
+            closed: Some(Timestamp(2)),
+            ..line("yew", 4)
+        };
+        let lines = [
+            line("oak", 1),
+            line("elm", 2),
+            login,
+            closed,
+            line("fir", 5),
+        ];
+        let found = unproven(&lines, &proven);
+        let names: Vec<&str> = found.iter().map(|(slave, _)| slave.as_str()).collect();
+        assert_eq!(names, ["ash", "elm", "fir", "yew"]);
+        assert_eq!(unproven(&lines, &lines), BTreeSet::new());
+    }
 }

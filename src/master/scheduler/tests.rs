@@ -270,6 +270,49 @@ fn a136_numbering_jumps_past_what_a_slave_has_seen_if_the_bus_lost_its_store() {
     assert_eq!(world.sent[0].1.number, 42);
 }
 
+#[test]
+fn a134_a_stolen_keys_number_counts_if_its_slave_took_it_and_not_if_it_refused() {
+    let refused = ReportBody::Refused {
+        code: Text::tidy("E-NUMBER"),
+        detail: Text::default(),
+    };
+    let accepted = ReportBody::Accepted { received: at(1) };
+    for (number, answer, next) in [
+        (u64::MAX, refused.clone(), 1),
+        (1 << 40, refused, 1),
+        (7, accepted, 8),
+    ] {
+        for report_first in [true, false] {
+            let mut sender = World::new();
+            sender.moved("foo", 1);
+            sender.moved("python", 1);
+            sender.decide(at(1));
+            let mut build = sender.sent.remove(0).1;
+            build.number = number;
+            build.covers.clear();
+            let mut world = World::new();
+            let order = Fact::Ordered {
+                id: id(9, 1),
+                build: Box::new(build),
+                standing: Standing::Unproven,
+            };
+            if report_first {
+                world.report(id(9, 1), answer.clone());
+                world.apply(order);
+            } else {
+                world.apply(order);
+                world.report(id(9, 1), answer.clone());
+            }
+            world.report(id(9, 1), finished());
+            world.moved("foo", 2);
+            world.moved("python", 2);
+            world.decide(at(2));
+            let sent = world.sent.first().map(|(_, build)| build.number);
+            assert_eq!(sent, Some(next), "{number}, {answer:?}");
+        }
+    }
+}
+
 /// One thing that may happen.
 #[derive(Clone, Copy, Debug)]
 enum Happening {

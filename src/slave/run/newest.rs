@@ -190,14 +190,19 @@ impl Running {
         }
     }
 
-    /// Opens a command. Before one is turned away because its key is not known, or one is decided that speaks of a newer
-    /// keyring, the keyrings are read again.
+    /// Opens a command. Without a fresh head, the head is read first. Before one is turned away because its key is not
+    /// known, or one is decided that speaks of a newer keyring, the keyrings are read again. Either can bring a keyring by
+    /// which the command's key is stolen, so what is returned was opened after both.
     pub(super) async fn open_command(
         &mut self,
         bytes: &[u8],
         now: Timestamp,
     ) -> Result<Result<Verified<Command>, OpenError>, RunError> {
-        let opened = self.reader.open(bytes, Purpose::Admit { now });
+        let mut opened = self.reader.open(bytes, Purpose::Admit { now });
+        if opened.is_ok() && self.head_is_stale(now) {
+            self.look_at_head(Occasion::Routine).await?;
+            opened = self.reader.open(bytes, Purpose::Admit { now });
+        }
         let outdated = match &opened {
             Ok(command) => self.is_behind(command),
             Err(error) => matches!(error, OpenError::UnknownKey(_)),
@@ -220,7 +225,7 @@ impl Running {
     }
 
     /// Whether the newest head is older than the owner allows, or there is none.
-    pub(super) fn head_is_stale(&self, now: Timestamp) -> bool {
+    fn head_is_stale(&self, now: Timestamp) -> bool {
         let max_age = self.executor.config.max_head_age;
         self.head
             .as_ref()

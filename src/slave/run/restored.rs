@@ -9,6 +9,9 @@ use crate::model::{PayloadId, Report};
 use crate::slave::journal::Entry;
 use crate::trust::{Purpose, Verified};
 
+/// No slave comes so far in its reports.
+const MOST: u64 = 1 << 53;
+
 impl Running {
     /// Looks in the results stream for reports of this slave's own that the journal does not know. If there are, the chain
     /// goes on behind the newest of them, and what was issued before now is not run: it may have been run before.
@@ -19,7 +22,8 @@ impl Running {
         let (sequence, id) = self.voice.journal().newest_report()?;
         let unknown = |report: &Verified<Report>| {
             let said = report.body().sequence;
-            said > sequence || (said == sequence && Some(report.id()) != id)
+            // Nobody says so much; a thief of the report key would have the count run over.
+            said < MOST && (said > sequence || (said == sequence && Some(report.id()) != id))
         };
         let Some(newest) = reports
             .iter()

@@ -1,5 +1,7 @@
 //! What a key's word is worth, and how rosters are learnt.
 
+mod theft;
+
 use super::*;
 use crate::model::{
     Cancel, Command, Digest, Head, InstanceId, Keyring, Position, Report, ReportBody, RevokedKey,

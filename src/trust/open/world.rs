@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::*;
 use crate::model::{Cancel, Command, Keyring, Position, RevokedKey, SigningKeyWindow, Text};
-use crate::trust::{Learnt, SecretKey, commitment, countersign, seal};
+use crate::trust::{SecretKey, commitment, countersign, seal};
 
 const GENERATIONS: u8 = 3;
 const SERIALS: u8 = 3;
@@ -489,25 +489,4 @@ fn in_every_interleaving_no_stolen_key_is_believed_and_every_slave_converges_or_
         catalogue.readers.len()
     );
     assert!(known.len() > 10_000, "the world has shrunk");
-}
-
-/// The rules that the worlds rest on, said once by hand.
-#[test]
-fn a_reader_of_the_world_is_stopped_by_a_fork_and_freed_by_a_succession() {
-    let mut catalogue = Catalogue::new();
-    let world = World::new();
-    let mut worlds = Vec::new();
-    world.operator(&mut catalogue, &mut worlds);
-    let honest = worlds[0].newest;
-    let succession = worlds.last().unwrap().newest;
-    let thiefs = catalogue.keyring(Content {
-        listed: Set::default().with(THIEF.into()),
-        ..catalogue.contents[honest].clone()
-    });
-    let mut reader = catalogue.readers[0].clone();
-    let mut learn = |keyring: usize| reader.learn_keyring(&catalogue.messages[keyring]).unwrap();
-    assert_eq!(learn(thiefs), Learnt::Newer);
-    assert_eq!(learn(honest), Learnt::Forked);
-    assert_eq!(learn(succession), Learnt::Newer);
-    assert_eq!(reader.keys_fault(NOW), None);
 }

@@ -53,3 +53,23 @@ async fn a138_a_slave_on_an_older_copy_of_its_disk_runs_nothing_twice_and_goes_o
         assert!(!shown.replace(' ', "").contains(fault), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a134_a_thief_of_the_report_key_cannot_make_a_slaves_count_run_over() {
+    let mut farm = Farm::with_slave().await;
+    farm.settle(1).await;
+    farm.slave.as_mut().unwrap().terminate();
+    let last = farm.reports().await.pop().unwrap().into_body();
+    for sequence in [u64::MAX, u64::MAX >> 1] {
+        let said = pybots::model::Report {
+            sequence,
+            ..last.clone()
+        };
+        let subject = farm.bus.subjects().report(&said.slave, &said.builder);
+        let sealed = seal(&farm.report_key(), &farm.id, &said);
+        farm.publish(subject, sealed.bytes).await;
+    }
+    farm.start_slave().await;
+    farm.settle(2).await;
+    assert_eq!(farm.ran().len(), 2, "{:?}", farm.ran());
+}
