@@ -23,6 +23,8 @@ fn command(seed: u8) -> Vec<u8> {
     sealed(seed, &Command::Cancel(cancel))
 }
 
+type Change<'a> = &'a dyn Fn(&mut Keyring);
+
 /// Keyring 0.1: with one more key, and the one before it as `change` has it.
 fn second_keyring(change: impl FnOnce(&mut Keyring)) -> Keyring {
     let mut keyring = reader().keyring().clone();
@@ -60,10 +62,11 @@ fn a26_a27_a_key_stops_counting_with_the_keyring_that_says_so_and_its_word_by_th
     let compromised = |keyring: &mut Keyring| revoked(keyring, RevocationReason::Compromised);
     let retired = |keyring: &mut Keyring| revoked(keyring, RevocationReason::Retired);
     let cut = |keyring: &mut Keyring| keyring.signing_keys[0].not_after = Timestamp(1_010);
-    let dropped = |keyring: &mut Keyring| drop(keyring.signing_keys.remove(0));
+    let dropped = |keyring: &mut Keyring| {
+        keyring.signing_keys.remove(0);
+    };
     let unproven = Ok(Standing::Unproven);
     let good = Ok(Standing::Good);
-    type Change<'a> = &'a dyn Fn(&mut Keyring);
     // (what becomes of the key, now, to act on it, as history, whether what was opened before is stood by)
     let cases: [(Change<'_>, u64, _, _, bool); 5] = [
         (&compromised, 1_000, Err("E-REVOKED"), unproven, false),
