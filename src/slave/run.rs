@@ -189,41 +189,46 @@ impl Running {
         let bus = self.executor.bus.clone();
         let config = self.executor.config.clone();
         let mut sending = tokio::spawn(Arc::clone(&self.voice).send_reports(bus.clone()));
-        let mut announcements = bus.announcements().await;
-        self.learn_keyrings().await?;
-        let mut commands = bus.commands(&config.name);
-        let mut presence = tokio::time::interval(config.presence_period);
-        let mut head = tokio::time::interval(config.head_period);
-        tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
-        loop {
-            tokio::select! {
-                parcel = commands.next() => self.receive(parcel).await?,
-                Some(ended) = self.builds.join_next() => {
-                    let (id, result) = ended.map_err(|_| RunError::TaskEnded)?;
-                    self.busy.remove(&id);
-                    self.cancels.remove(&id);
-                    result?;
-                    self.start_queued();
+        let attending = async {
+            let mut announcements = bus.announcements().await;
+            self.learn_keyrings().await?;
+            let mut commands = bus.commands(&config.name);
+            let mut presence = tokio::time::interval(config.presence_period);
+            let mut head = tokio::time::interval(config.head_period);
+            tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
+            loop {
+                tokio::select! {
+                    parcel = commands.next() => self.receive(parcel).await?,
+                    Some(ended) = self.builds.join_next() => {
+                        let (id, result) = ended.map_err(|_| RunError::TaskEnded)?;
+                        self.busy.remove(&id);
+                        self.cancels.remove(&id);
+                        result?;
+                        self.start_queued();
+                    }
+                    _ = presence.tick() => self.show_presence().await?,
+                    () = announcements.next() => {
+                        self.learn_keyrings().await?;
+                        self.look_at_head(Occasion::Announced).await?;
+                    }
+                    _ = head.tick() => {
+                        self.learn_keyrings().await?;
+                        self.look_at_head(Occasion::Routine).await?;
+                    }
+                    ended = &mut sending => return Err(match ended {
+                        Ok(Err(error)) => error.into(),
+                        Ok(Ok(())) | Err(_) => RunError::TaskEnded,
+                    }),
+                    // What runs comes to its end first; what it said is sent after the next start.
+                    () = bus.ended(), if self.builds.is_empty() => return Err(BusError::Ended.into()),
                 }
-                _ = presence.tick() => self.show_presence().await?,
-                () = announcements.next() => {
-                    self.learn_keyrings().await?;
-                    self.look_at_head(Occasion::Announced).await?;
-                }
-                _ = head.tick() => {
-                    self.learn_keyrings().await?;
-                    self.look_at_head(Occasion::Routine).await?;
-                }
-                ended = &mut sending => return Err(match ended {
-                    Ok(Err(error)) => error.into(),
-                    Ok(Ok(())) | Err(_) => RunError::TaskEnded,
-                }),
-                // What runs comes to its end first; what it said is sent after the next start.
-                () = bus.ended(), if self.builds.is_empty() => return Err(BusError::Ended.into()),
-                () = &mut *stop => break,
             }
+        };
+        // The owner is heard whatever is under way: a bus that answers slowly holds up no stop.
+        tokio::select! {
+            ended = attending => ended,
+            () = stop => self.wind_down().await,
         }
-        self.wind_down().await
     }
 
     /// Stops what runs, says so, and gives the bus a moment to take it.

@@ -1,6 +1,6 @@
 //! What becomes of commands that somebody in the middle repeats, holds back, reorders, redirects and rewrites.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pybots::bus::Stream;
 use pybots::model::{Cancel, Command, Head, Position, ReportBody, Verdict};
@@ -272,4 +272,26 @@ async fn refusal(farm: &Farm, command: PayloadId) -> String {
         panic!("not refused: {ending:?}")
     };
     code.as_str().to_owned()
+}
+
+#[tokio::test]
+async fn an_owner_who_stops_a_slave_is_heard_while_the_bus_gives_no_answer() {
+    let (mut farm, proxy) = farm_behind_a_proxy().await;
+    farm.settle(1).await;
+    proxy.set(vec![Rule::Drop(Pick::new(Way::ToClient, "_INBOX"))]);
+    let asked = || proxy.seen(Way::ToServer, "DIRECT.GET.KEYRING").len();
+    let before = asked();
+    farm.publish(farm.bus.subjects().keyring(Position::default()), vec![0])
+        .await;
+    eventually("the slave asks for keyrings", || async {
+        (asked() > before).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    farm.slave.as_mut().unwrap().terminate();
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
 }

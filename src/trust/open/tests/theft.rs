@@ -23,6 +23,8 @@ fn command(seed: u8) -> Vec<u8> {
     sealed(seed, &Command::Cancel(cancel))
 }
 
+type Change<'a> = &'a dyn Fn(&mut Keyring);
+
 /// Keyring 0.1: with one more key, and the one before it as `change` has it.
 fn second_keyring(change: impl FnOnce(&mut Keyring)) -> Keyring {
     let mut keyring = reader().keyring().clone();
