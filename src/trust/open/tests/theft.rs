@@ -57,9 +57,6 @@ fn opened(reader: &Reader, bytes: &[u8], purpose: Purpose) -> Result<Standing, &
         .map_err(|error| error.code())
 }
 
-/// What becomes of a key.
-type Change<'a> = &'a dyn Fn(&mut Keyring);
-
 #[test]
 fn a26_a27_a_key_stops_counting_with_the_keyring_that_says_so_and_its_word_by_the_reason() {
     let compromised = |keyring: &mut Keyring| revoked(keyring, RevocationReason::Compromised);
