@@ -26,11 +26,12 @@ use self::patient::{Named, Patient};
 use self::tools::Host;
 use super::exit::{Exit, Failure};
 use super::farm_file::FarmFile;
+use super::keyrings::Keyrings;
+use super::series::Series;
 use super::{clock as system, files, slave, status};
 use crate::bus::Login;
 use crate::master::MasterConfig;
 use crate::model::Position;
-use crate::trust::Reader;
 
 /// Longest that one look may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -133,8 +134,8 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
             .as_ref()
             .map(|read| keys::of_slave(&read.config));
         let master = shared.master.as_ref().map(|read| {
-            let (mut found, keys) = keys::of_master(&read.config);
-            let keyring = own_keyring(&read.config, keys.as_ref(), &mut found);
+            let (mut found, mut keys) = keys::of_master(&read.config);
+            let keyring = own_keyring(&read.config, keys.as_mut(), &mut found);
             // With another farm's id, what lies on the bus would look like damage.
             let keys = keyring.and(keys).map(|keys| Keys { keyring, ..keys });
             (found, keys)
@@ -153,23 +154,20 @@ async fn keys(patient: &Arc<Patient>, findings: &mut Vec<Finding>) -> (Option<Ke
     (usable(slave), usable(master))
 }
 
-/// Whether the farm id in `master.toml` is that of the master's keyring, and its signing key in force; if so, where that keyring stands.
+/// Whether the farm id in `master.toml` is that of the master's keyrings, and a signing key here in force: of those that
+/// lie in the file and beside it, `keys` holds the one that a master would use then. If so, where the newest of the
+/// keyrings stands.
 fn own_keyring(
     config: &MasterConfig,
-    keys: Option<&Keys>,
+    keys: Option<&mut Keys>,
     findings: &mut Vec<Finding>,
 ) -> Option<Position> {
-    let read = files::read(&config.keyring)
-        .map_err(|failure| failure.sentence())
-        .and_then(|bytes| {
-            Reader::new(config.farm, &bytes)
-                .map_err(|error| format!("{}: {error}", config.keyring.display()))
-        });
-    let reader = match read {
-        Ok(reader) => reader,
-        Err(sentence) => {
+    let series = Series::of(&config.keyring);
+    let keyrings = match Keyrings::load(series, Some(&config.farm), None) {
+        Ok(keyrings) => keyrings,
+        Err(error) => {
             let judgement = Judgement::fail(
-                sentence,
+                Failure::from(error).sentence(),
                 "the master does not start",
                 "correct farm or keyring in master.toml; the id of a keyring says pybots keys show",
             );
@@ -177,11 +175,15 @@ fn own_keyring(
             return None;
         }
     };
-    let keyring = reader.keyring();
+    let keyring = keyrings.newest();
     findings.push(farm::judge_keyring(keyring, &config.farm).of(Check::FarmId, Part::Master));
     if let Some(keys) = keys {
+        let now = system::now();
+        if let Ok(key) = files::signing_key(&config.signing_key, &keyrings.reader, now) {
+            keys.public = key.public();
+        }
         let window = farm::window_of(keyring, keys.public);
-        let judgement = farm::judge_signing_key(window, system::now());
+        let judgement = farm::judge_signing_key(window, now);
         findings.push(judgement.of(Check::SigningKey, Part::Master));
     }
     Some(keyring.position)
