@@ -366,6 +366,13 @@ impl World {
         let mut forged = Vec::new();
         if self.stolen_masters.has(newest.generation.into()) {
             forged.extend((1..SERIALS).map(|serial| evil(newest.generation, serial)));
+            // Another first keyring of the generation, which only its predecessor's commitment vouches for.
+            if newest.generation > 0 {
+                forged.push(Content {
+                    previous: catalogue.contents[self.first].previous,
+                    ..evil(newest.generation, 0)
+                });
+            }
         }
         if self.stolen_masters.has(usize::from(newest.generation) + 1)
             && newest.generation + 1 < GENERATIONS
