@@ -133,8 +133,10 @@ impl Slave {
         };
         let mut slave = self.begin(journal, reader, lock);
         slave.end_what_was_left().await?;
+        let bus = slave.executor.bus.clone();
         tokio::select! {
             noticed = slave.notice_restoration() => noticed?,
+            () = bus.ended() => return Err(BusError::Ended.into()),
             () = &mut stop => return Ok(()),
         }
         slave.recover()?;

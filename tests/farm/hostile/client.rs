@@ -46,6 +46,16 @@ impl Client {
         Self { raw, refused }
     }
 
+    /// Waits until the server has taken in all that was sent so far: it does so in order.
+    pub(crate) async fn round_trip(&self) {
+        let inbox = self.raw.new_inbox();
+        let mut back = self.raw.subscribe(inbox.clone()).await.unwrap();
+        self.raw.publish(inbox, "".into()).await.unwrap();
+        let next = futures_util::StreamExt::next(&mut back);
+        let next = tokio::time::timeout(Duration::from_secs(60), next).await;
+        next.expect("the server answers").unwrap();
+    }
+
     /// Makes the consumer of a slave give out again what is not acknowledged within `wait`.
     pub(crate) async fn hurry_the_consumer(&self, slave: &str, wait: Duration) {
         let jetstream = async_nats::jetstream::new(self.raw.clone());
