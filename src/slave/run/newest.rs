@@ -145,10 +145,7 @@ impl Running {
                 self.reader = reader;
                 return Ok(Taken::Nothing);
             }
-            Ok(Learnt::Newer) => {
-                tracing::info!(keyring = %reader.keyring().position, "keyring accepted");
-                Taken::Newest(reader.keyring().position)
-            }
+            Ok(Learnt::Newer) => Taken::Newest(reader.keyring().position),
             Ok(Learnt::Forked) => {
                 if let Some(fork) = reader.chain().fork() {
                     let [held, other] = fork.ids.map(|id| id.short());
@@ -177,6 +174,10 @@ impl Running {
             self.head = None;
         }
         self.stop_what_thieves_ordered();
+        // Said when it counts, not before.
+        if let Taken::Newest(keyring) = taken {
+            tracing::info!(%keyring, "keyring accepted");
+        }
         Ok(taken)
     }
 
