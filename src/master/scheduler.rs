@@ -42,7 +42,7 @@ pub enum Fact {
         /// In the name of which builder.
         builder: BuilderName,
         /// What it said.
-        body: ReportBody,
+        body: Box<ReportBody>,
         /// When.
         issued: Timestamp,
     },

@@ -230,7 +230,7 @@ impl BuildState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Isolation, Text};
+    use crate::model::{Digest, Isolation, Network, Text};
     use proptest::prelude::*;
 
     fn finished(verdict: Verdict) -> ReportBody {
@@ -239,6 +239,7 @@ mod tests {
             log: Digest([0; 32]),
             isolation: Isolation::Plain,
             detail: None,
+            network: Network::On,
         }
     }
 
@@ -248,6 +249,9 @@ mod tests {
             name: "x".parse().unwrap(),
             started: Timestamp(u64::from(step)),
             script: Digest([0; 32]),
+            mapped: None,
+            isolation: Isolation::Plain,
+            network: Network::On,
         }
     }
 

@@ -31,7 +31,8 @@ pub use name::{
     SlaveName,
 };
 pub use report::{
-    ClockOffset, Isolation, LogChunk, Outcome, Presence, Report, ReportBody, TestCounts,
+    ClockOffset, Counted, FailedTest, Isolation, Limit, LogChunk, Network, Outcome, Presence,
+    Report, ReportBody, TestResults,
 };
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};

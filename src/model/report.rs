@@ -66,8 +66,15 @@ pub enum ReportBody {
         name: CommandId,
         /// Just before the script was executed.
         started: Timestamp,
-        /// The script's digest.
+        /// The digest of the script that runs.
         script: Digest,
+        /// The digest that its owner recorded when mapping it, if one was recorded. Another than `script`: it was edited
+        /// since, and its owner accepts that.
+        mapped: Option<Digest>,
+        /// How it is kept apart from the rest of the machine.
+        isolation: Isolation,
+        /// What it can reach of the network.
+        network: Network,
     },
     /// A script has ended, and its whole process tree with it.
     StepFinished {
@@ -82,10 +89,12 @@ pub enum ReportBody {
         verdict: Verdict,
         /// SHA-256 over the SHA-256 of each step's log, in the order of the steps.
         log: Digest,
-        /// How the scripts were kept apart from the rest of the machine.
+        /// How the scripts were kept apart from the rest of the machine: the weakest level of any step.
         isolation: Isolation,
         /// A sentence, where the verdict needs one.
         detail: Option<Text>,
+        /// What the scripts could reach of the network: the most that any step could.
+        network: Network,
     },
     /// The slave crashed or was stopped while the build ran. Final.
     Lost {
@@ -120,9 +129,9 @@ pub struct Outcome {
     pub signal: Option<u8>,
     /// Wall time.
     pub duration: Duration,
-    /// CPU time of the script and the children that it waited for.
+    /// CPU time of the script and everything that it started.
     pub cpu: Option<Duration>,
-    /// Largest resident set of any one of those processes, in bytes.
+    /// Most memory that the script and everything that it started held at one time, in bytes; [`Counted`] says how exactly.
     pub peak_memory: Option<u64>,
     /// SHA-256 over the bytes of output kept.
     pub log: Digest,
@@ -130,19 +139,97 @@ pub struct Outcome {
     pub log_bytes: u64,
     /// Bytes of output cut off at the owner's cap.
     pub log_cut: u64,
-    /// Counts of tests, where the script left results.
-    pub tests: Option<TestCounts>,
+    /// What the tests said, where the script left result files.
+    pub tests: Option<TestResults>,
+    /// The limit for which it was ended, if it was.
+    pub limit: Option<Limit>,
+    /// Most processes that it had at one time.
+    pub peak_processes: Option<u32>,
+    /// How memory and processes were counted.
+    pub counted: Option<Counted>,
 }
 
-/// Counts of tests, as a script's result files say.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
-pub struct TestCounts {
+/// What a step may only use so much of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// Time.
+    WallTime,
+    /// Time without a byte of output.
+    SilentTime,
+    /// CPU time of all its processes.
+    CpuTime,
+    /// Memory of all its processes.
+    Memory,
+    /// Processes and threads at one time.
+    Processes,
+    /// Disk of the workspace, and of the other folders that are its to write.
+    Disk,
+    /// Output, far beyond what is kept of it.
+    Log,
+}
+
+impl Limit {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::WallTime => "wall-time",
+            Self::SilentTime => "silent-time",
+            Self::CpuTime => "cpu-time",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Disk => "disk",
+            Self::Log => "log",
+        }
+    }
+
+    /// What a step amounts to that went over it. A limit is the owner's, so going over it says nothing sure about the code.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::WallTime | Self::SilentTime | Self::CpuTime => Verdict::TimedOut,
+            Self::Memory | Self::Processes | Self::Disk | Self::Log => Verdict::Errored,
+        }
+    }
+}
+
+/// How the memory and the processes of a step were counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// Exactly, by the kernel, in a control group of its own.
+    Cgroup,
+    /// By looking a few times a second; what came and went in between was missed.
+    Sampled,
+    /// From what the kernel says of ended processes: the largest single one, and no number of processes.
+    Waited,
+}
+
+/// What the result files say that a script's tests left.
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct TestResults {
     /// Passed.
     pub passed: u32,
-    /// Failed.
+    /// Failed, or could not be run.
     pub failed: u32,
     /// Skipped.
     pub skipped: u32,
+    /// The first of those that failed.
+    pub failing: Vec<FailedTest>,
+    /// How many failed besides those.
+    pub unlisted: u32,
+    /// What was wrong with the files themselves.
+    pub warnings: Vec<Text>,
+}
+
+/// A test that failed.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct FailedTest {
+    /// Its name, as its runner gives it.
+    pub name: Text,
+    /// The first line of what its runner says of it.
+    pub message: Option<Text>,
 }
 
 /// How scripts are kept apart from the rest of the machine, weakest first.
@@ -155,6 +242,18 @@ pub enum Isolation {
     Landlock,
     /// Namespaces of its own.
     Namespaces,
+}
+
+/// What scripts can reach of the network, least first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Nothing.
+    Off,
+    /// Whatever needs no TCP.
+    NoTcp,
+    /// All.
+    On,
 }
 
 /// A piece of a log, addressed by its place; overlapping pieces agree.

@@ -19,7 +19,9 @@ use super::outbox::{LogPlace, Voice};
 use super::script::{ScriptCopy, copy_script};
 use super::workspace::{Workspace, remove_soon};
 use crate::bus::Bus;
-use crate::model::{Build, Digest, Outcome, PayloadId, ReportBody, Step, Text, Timestamp, Verdict};
+use crate::model::{
+    Build, Digest, Network, Outcome, PayloadId, ReportBody, Step, Text, Timestamp, Verdict,
+};
 use crate::trust::Sha256;
 
 /// Why a build is to stop.
@@ -154,6 +156,7 @@ impl Executor {
                 log: tally.logs.finish(),
                 isolation: isolation::LEVEL,
                 detail: tally.detail,
+                network: Network::On,
             }
         };
         let verdict = ending.verdict();
@@ -255,6 +258,9 @@ impl Executor {
                 name: place.step.command.clone(),
                 started,
                 script: script.digest,
+                mapped: None,
+                isolation: isolation::LEVEL,
+                network: Network::On,
             },
             Vec::new(),
         )?;
@@ -381,6 +387,9 @@ fn outcome(record: &ExitRecord) -> Outcome {
         log_bytes: record.log_bytes,
         log_cut: record.log_cut,
         tests: None,
+        limit: None,
+        peak_processes: None,
+        counted: None,
     }
 }
 

@@ -9,10 +9,10 @@ use super::tail::{Entry, open_report};
 use super::view::Farm;
 use crate::bus::Delivery;
 use crate::model::{
-    Build, Cancel, Change, ClockOffset, Command, Commit, Digest, FarmId, InstanceId, Isolation,
-    Keyring, LogChunk, Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision,
-    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState,
-    Source, Step, TestCounts, Text, Timestamp, Verdict,
+    Build, Cancel, Change, ClockOffset, Command, Commit, Counted, Digest, FarmId, InstanceId,
+    Isolation, Keyring, LogChunk, Network, Outcome, PayloadId, Position, Presence, Report,
+    ReportBody, Revision, RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow,
+    SlaveName, SlaveState, Source, Step, TestResults, Text, Timestamp, Verdict,
 };
 use crate::trust::{
     Purpose, Reader, SecretKey, Verified, commitment, countersign, payload_id, seal, sha256, words,
@@ -423,14 +423,18 @@ pub(super) fn started(step: u16, started: Timestamp) -> ReportBody {
         name: name.parse().unwrap(),
         started,
         script: log_digest(name.as_bytes()),
+        mapped: None,
+        isolation: Isolation::Namespaces,
+        network: Network::Off,
     }
 }
 
 pub(super) fn ended(step: u16, exit: u8) -> ReportBody {
-    let tests = TestCounts {
+    let tests = TestResults {
         passed: 41,
         failed: u32::from(exit),
         skipped: 2,
+        ..TestResults::default()
     };
     ReportBody::StepFinished {
         step,
@@ -445,6 +449,9 @@ pub(super) fn ended(step: u16, exit: u8) -> ReportBody {
             log_bytes: 6,
             log_cut: 0,
             tests: (step == 1).then_some(tests),
+            limit: None,
+            peak_processes: Some(7),
+            counted: Some(Counted::Sampled),
         },
     }
 }
@@ -455,6 +462,7 @@ pub(super) fn finished(verdict: Verdict) -> ReportBody {
         log: log_digest(b"logs"),
         isolation: Isolation::Plain,
         detail: None,
+        network: Network::On,
     }
 }
 

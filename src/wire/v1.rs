@@ -12,11 +12,12 @@ use super::ext::Ext;
 use super::fields::Named;
 use super::message::{Message, either, message};
 use crate::model::{
-    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Digest,
-    Experiment, ExperimentRole, FarmId, FarmName, Head, InstanceId, Isolation, KeyId, Keyring,
-    Lead, LogChunk, Outcome, ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey,
-    Report, ReportBody, RepositoryName, Revision, RevocationReason, RevokedKey, Roster, RosterLine,
-    SigningKeyWindow, SlaveName, SlaveState, Source, Step, TestCounts, Text, Timestamp, Verdict,
+    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Counted,
+    Digest, Experiment, ExperimentRole, FailedTest, FarmId, FarmName, Head, InstanceId, Isolation,
+    KeyId, Keyring, Lead, Limit, LogChunk, Network, Outcome, ParameterName, PayloadId, Position,
+    Presence, ProjectName, PublicKey, Report, ReportBody, RepositoryName, Revision,
+    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState,
+    Source, Step, TestResults, Text, Timestamp, Verdict,
 };
 
 text!(
@@ -185,9 +186,9 @@ choice!(ReportBody {
     0 => Accepted { 0 => received },
     1 => Refused { 0 => code, 1 => detail },
     2 => Deferred { 0 => until },
-    3 => StepStarted { 0 => step, 1 => name, 2 => started, 3 => script },
+    3 => StepStarted { 0 => step, 1 => name, 2 => started, 3 => script, 4 => mapped, 5 => isolation, 6 => network },
     4 => StepFinished { 0 => step, 1 => outcome },
-    5 => Finished { 0 => verdict, 1 => log, 2 => isolation, 3 => detail },
+    5 => Finished { 0 => verdict, 1 => log, 2 => isolation, 3 => detail, 4 => network },
     6 => Lost { 0 => detail },
 });
 record!(Outcome {
@@ -201,8 +202,30 @@ record!(Outcome {
     7 => log_bytes,
     8 => log_cut,
     9 => tests,
+    10 => limit,
+    11 => peak_processes,
+    12 => counted,
 });
-record!(TestCounts { 0 => passed, 1 => failed, 2 => skipped });
+record!(TestResults {
+    0 => passed,
+    1 => failed,
+    2 => skipped,
+    3 => failing,
+    4 => unlisted,
+    5 => warnings,
+});
+record!(FailedTest { 0 => name, 1 => message });
+number!(Limit {
+    0 => WallTime,
+    1 => SilentTime,
+    2 => CpuTime,
+    3 => Memory,
+    4 => Processes,
+    5 => Disk,
+    6 => Log,
+});
+number!(Counted { 0 => Cgroup, 1 => Sampled, 2 => Waited });
+number!(Network { 0 => Off, 1 => NoTcp, 2 => On });
 number!(Isolation { 0 => Plain, 1 => Landlock, 2 => Namespaces });
 number!(Verdict {
     0 => Passed,

@@ -27,6 +27,7 @@ pub(crate) fn claim(farm: &Farm, build: &Build, verdict: Verdict) -> Report {
             log: Digest([0; 32]),
             isolation: Isolation::Plain,
             detail: None,
+            network: pybots::model::Network::On,
         },
     }
 }

@@ -214,17 +214,19 @@ build = message(
 )
 cancel = message(hashed, name, name, hashed, u64, text)
 verdict = one_of(9)
-counts = record(u32, u32, u32)
+failed_test = record(text, optional(text))
+test_results = record(u32, u32, u32, each(failed_test), u32, each(text))
 outcome = record(
-    *(verdict, optional(u8), optional(u8), u64, optional(u64), optional(u64), hashed, u64, u64, optional(counts)),
+    *(verdict, optional(u8), optional(u8), u64, optional(u64), optional(u64), hashed, u64, u64, optional(test_results)),
+    *(optional(one_of(7)), optional(u32), optional(one_of(3))),
 )
 body = choice(
     record(u64),
     record(text, text),
     record(u64),
-    record(u16, command_id, u64, hashed),
+    record(u16, command_id, u64, hashed, optional(hashed), one_of(3), one_of(3)),
     record(u16, outcome),
-    record(verdict, hashed, one_of(3), optional(text)),
+    record(verdict, hashed, one_of(3), optional(text), one_of(3)),
     record(text),
 )
 

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pybots::model::{
-    Build, Cancel, Change, ClockOffset, Command, Commit, Digest, Experiment, ExperimentRole, Head,
-    InstanceId, Isolation, Lead, LogChunk, Outcome, PayloadId, Position, Presence, Report,
-    ReportBody, Revision, Source, Step, TestCounts, Text, Timestamp, Verdict,
+    Build, Cancel, Change, ClockOffset, Command, Commit, Counted, Digest, Experiment,
+    ExperimentRole, FailedTest, Head, InstanceId, Isolation, Lead, Limit, LogChunk, Network,
+    Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision, Source, Step,
+    TestResults, Text, Timestamp, Verdict,
 };
 
 use crate::farm::{self, Key, NOW, days};
@@ -234,11 +235,20 @@ pub(crate) fn bodies() -> Vec<(&'static str, ReportBody)> {
         log: Digest([0x6d; 32]),
         log_bytes: 70_000,
         log_cut: 12,
-        tests: Some(TestCounts {
+        tests: Some(TestResults {
             passed: 400,
             failed: 2,
             skipped: 17,
+            failing: vec![FailedTest {
+                name: text("test_html.EntityTest.test_unescape"),
+                message: Some(text("AssertionError: '&' != '&amp;'")),
+            }],
+            unlisted: 1,
+            warnings: vec![text("junit.xml: ends in the middle of an element")],
         }),
+        limit: None,
+        peak_processes: Some(9),
+        counted: Some(Counted::Sampled),
     };
     let killed = Outcome {
         verdict: Verdict::TimedOut,
@@ -249,6 +259,9 @@ pub(crate) fn bodies() -> Vec<(&'static str, ReportBody)> {
         log_bytes: 0,
         log_cut: 0,
         tests: None,
+        limit: Some(Limit::SilentTime),
+        peak_processes: None,
+        counted: None,
         ..outcome.clone()
     };
     let finished = |verdict, detail| ReportBody::Finished {
@@ -256,6 +269,7 @@ pub(crate) fn bodies() -> Vec<(&'static str, ReportBody)> {
         log: Digest([0x6b; 32]),
         isolation: Isolation::Namespaces,
         detail,
+        network: Network::NoTcp,
     };
     vec![
         (
@@ -284,6 +298,9 @@ pub(crate) fn bodies() -> Vec<(&'static str, ReportBody)> {
                 name: name("build-python"),
                 started: NOW,
                 script: Digest([0x65; 32]),
+                mapped: Some(Digest([0x66; 32])),
+                isolation: Isolation::Namespaces,
+                network: Network::Off,
             },
         ),
         (

@@ -151,7 +151,7 @@ impl Leading {
                     command,
                     slave,
                     builder,
-                    body,
+                    body: Box::new(body),
                     issued,
                 });
             }

@@ -144,7 +144,7 @@ impl World {
             command,
             slave,
             builder: builder(),
-            body,
+            body: Box::new(body),
             issued: at(0),
         });
     }
@@ -162,6 +162,7 @@ fn finished() -> ReportBody {
         log: Digest([0; 32]),
         isolation: Isolation::Plain,
         detail: None,
+        network: crate::model::Network::On,
     }
 }
 

@@ -6,7 +6,8 @@ use super::keys::KeysFaultDocument;
 use super::report::{OutcomeDocument, ReportDocument};
 use crate::model::{
     Branch, BuilderName, ChainFaults, ClockOffset, CommandId, Digest, FarmId, FarmName, Isolation,
-    KeyId, PayloadId, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp, Verdict,
+    KeyId, Network, PayloadId, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp,
+    Verdict,
 };
 use crate::status::board::Answer;
 use crate::status::row::SlaveStanding;
@@ -247,6 +248,8 @@ pub struct BuildDocument<'a> {
     pub log: Option<Digest>,
     /// `plain`, `landlock` or `namespaces`.
     pub isolation: Option<Isolation>,
+    /// `off`, `no-tcp` or `on`.
+    pub network: Option<Network>,
 }
 
 /// A report that ends a build.
@@ -336,5 +339,5 @@ pub struct StepDocument<'a> {
     /// The digest of the script.
     pub script: Option<Digest>,
     /// How it ended.
-    pub outcome: Option<OutcomeDocument>,
+    pub outcome: Option<OutcomeDocument<'a>>,
 }

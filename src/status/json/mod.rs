@@ -252,9 +252,14 @@ fn build_document<'a>(
     let order = &build.order;
     let verdict = build.verdict(now);
     let ending = build.ending.as_ref();
-    let (log, isolation) = match ending.map(|ending| &ending.body) {
-        Some(ReportBody::Finished { log, isolation, .. }) => (Some(*log), Some(*isolation)),
-        _ => (None, None),
+    let (log, isolation, network) = match ending.map(|ending| &ending.body) {
+        Some(ReportBody::Finished {
+            log,
+            isolation,
+            network,
+            ..
+        }) => (Some(*log), Some(*isolation), Some(*network)),
+        _ => (None, None, None),
     };
     BuildDocument {
         schema: "pybots.build.v1",
@@ -300,6 +305,7 @@ fn build_document<'a>(
         report_signer: ending.map(|ending| ending.signer),
         log,
         isolation,
+        network,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::{
-    CommandId, Digest, Isolation, KeyId, Outcome, PayloadId, ReportBody, SlaveName, TestCounts,
-    Text, Timestamp, Verdict,
+    CommandId, Counted, Digest, Isolation, KeyId, Limit, Network, Outcome, PayloadId, ReportBody,
+    SlaveName, TestResults, Text, Timestamp, Verdict,
 };
 use crate::status::board::Reported;
 use crate::status::tail::{Entry, Unproven};
@@ -90,13 +90,19 @@ pub enum BodyDocument<'a> {
         started: Timestamp,
         /// Its digest.
         script: Digest,
+        /// The digest that its owner recorded when mapping it.
+        mapped: Option<Digest>,
+        /// How it is kept apart: `plain`, `landlock` or `namespaces`.
+        isolation: Isolation,
+        /// What it can reach of the network: `off`, `no-tcp` or `on`.
+        network: Network,
     },
     /// A script has ended.
     StepFinished {
         /// Which step, from 1.
         step: u32,
         /// How.
-        outcome: OutcomeDocument,
+        outcome: OutcomeDocument<'a>,
     },
     /// The build has ended.
     Finished {
@@ -104,8 +110,10 @@ pub enum BodyDocument<'a> {
         verdict: Verdict,
         /// SHA-256 over the SHA-256 of each step's log.
         log: Digest,
-        /// How the scripts were kept apart.
+        /// How the scripts were kept apart: the weakest level of any step.
         isolation: Isolation,
+        /// What the scripts could reach of the network: the most of any step.
+        network: Network,
         /// A sentence, where the verdict needs one.
         detail: Option<&'a Text>,
     },
@@ -118,7 +126,7 @@ pub enum BodyDocument<'a> {
 
 /// How a script ended.
 #[derive(Debug, Serialize)]
-pub struct OutcomeDocument {
+pub struct OutcomeDocument<'a> {
     /// What the step alone amounts to.
     pub verdict: Verdict,
     /// Its exit status, if it exited.
@@ -129,7 +137,7 @@ pub struct OutcomeDocument {
     pub duration_ms: u64,
     /// CPU time.
     pub cpu_ms: Option<u64>,
-    /// Largest resident set, in bytes.
+    /// Most memory at one time, in bytes.
     pub peak_memory: Option<u64>,
     /// SHA-256 over the output kept.
     pub log: Digest,
@@ -137,8 +145,14 @@ pub struct OutcomeDocument {
     pub log_bytes: u64,
     /// Bytes of output cut off.
     pub log_cut: u64,
-    /// `{passed, failed, skipped}`, where the script left results.
-    pub tests: Option<TestCounts>,
+    /// `{passed, failed, skipped, failing, unlisted, warnings}`, where the script left result files.
+    pub tests: Option<&'a TestResults>,
+    /// The limit for which it was ended.
+    pub limit: Option<Limit>,
+    /// Most processes at one time.
+    pub peak_processes: Option<u32>,
+    /// How memory and processes were counted: `cgroup`, `sampled` or `waited`.
+    pub counted: Option<Counted>,
 }
 
 impl<'a> From<&'a Entry> for EntryDocument<'a> {
@@ -185,11 +199,17 @@ impl<'a> From<&'a ReportBody> for BodyDocument<'a> {
                 name,
                 started,
                 script,
+                mapped,
+                isolation,
+                network,
             } => Self::StepStarted {
                 step: u32::from(*step) + 1,
                 name,
                 started: *started,
                 script: *script,
+                mapped: *mapped,
+                isolation: *isolation,
+                network: *network,
             },
             ReportBody::StepFinished { step, outcome } => Self::StepFinished {
                 step: u32::from(*step) + 1,
@@ -200,10 +220,12 @@ impl<'a> From<&'a ReportBody> for BodyDocument<'a> {
                 log,
                 isolation,
                 detail,
+                network,
             } => Self::Finished {
                 verdict: *verdict,
                 log: *log,
                 isolation: *isolation,
+                network: *network,
                 detail: detail.as_ref(),
             },
             ReportBody::Lost { detail } => Self::Lost { detail },
@@ -211,8 +233,8 @@ impl<'a> From<&'a ReportBody> for BodyDocument<'a> {
     }
 }
 
-impl From<&Outcome> for OutcomeDocument {
-    fn from(outcome: &Outcome) -> Self {
+impl<'a> From<&'a Outcome> for OutcomeDocument<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
         Self {
             verdict: outcome.verdict,
             exit: outcome.exit,
@@ -223,7 +245,10 @@ impl From<&Outcome> for OutcomeDocument {
             log: outcome.log,
             log_bytes: outcome.log_bytes,
             log_cut: outcome.log_cut,
-            tests: outcome.tests,
+            tests: outcome.tests.as_ref(),
+            limit: outcome.limit,
+            peak_processes: outcome.peak_processes,
+            counted: outcome.counted,
         }
     }
 }

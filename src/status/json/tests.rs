@@ -122,7 +122,7 @@ fn a_board_is_one_document() {
           "sequence": 8,
           "stored": "2026-11-22T18:15:01.001Z",
           "issued": "2026-11-22T18:15:01.000Z",
-          "report": "SHA256:pMmmhMD5f5GNGWcDPPqQLU47GostqOcUgM36oKSvVn8",
+          "report": "SHA256:2V7cbWyqj9RWUUBZtIRSpkiQQ5z0ihbWVwkNRfE+eFc",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "build": "foo-maple/9",
           "slave": "maple",
@@ -133,6 +133,7 @@ fn a_board_is_one_document() {
           "verdict": "passed",
           "log": "SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA",
           "isolation": "plain",
+          "network": "on",
           "detail": null
         }
       ],
@@ -224,7 +225,10 @@ fn a_build_is_one_document() {
             "log": "SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM",
             "log_bytes": 6,
             "log_cut": 0,
-            "tests": null
+            "tests": null,
+            "limit": null,
+            "peak_processes": 7,
+            "counted": "sampled"
           }
         },
         {
@@ -244,8 +248,14 @@ fn a_build_is_one_document() {
             "tests": {
               "passed": 41,
               "failed": 1,
-              "skipped": 2
-            }
+              "skipped": 2,
+              "failing": [],
+              "unlisted": 0,
+              "warnings": []
+            },
+            "limit": null,
+            "peak_processes": 7,
+            "counted": "sampled"
           }
         }
       ],
@@ -256,10 +266,11 @@ fn a_build_is_one_document() {
       "received_to_started_us": 4100,
       "ended": "2026-11-22T18:02:00.000Z",
       "stored": "2026-11-22T18:02:00.001Z",
-      "report": "SHA256:f4+fzBE4NdbIrtvu5IcMGhWqla6E3Fajpco5ehoRJJA",
+      "report": "SHA256:VjdAn2NONFPo3llSTsAIqBhEpIXPT5MrmMUW0/wZb2Q",
       "report_signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
       "log": "SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA",
-      "isolation": "plain"
+      "isolation": "plain",
+      "network": "on"
     }
     "#);
 }
@@ -293,10 +304,10 @@ fn an_entry_is_one_line() {
     {"schema":"pybots.entry.v1","kind":"report","sequence":1,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:01.000Z","report":"SHA256:zvOclbuQgrYl60eyP2RiR3WVZTtzyedIIsva5dPy0Mk","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":1,"keyring":"0.0","event":"accepted","received":"2026-11-22T18:00:00.000Z"}
     {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:QHuErkLN+k3rVn0VPg56XMyrI/vQInHF1GYwAS+3tNE","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
     {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:05yyXj/i8Ak5YcubZfADs/V3Z4xTpfUZcxA57Uz+m6g","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:2cHS07RO5TiV9Bo1hegqtbmdyHEcLYvLpqpEBIHsKCw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:jr53GcEzmB1CCRssz6tZKXrJrnhTFD3sM+EV8cSsgRQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2}}}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:lRIQTDHreHq289g3pnC8+kszrr+hp18cQK1OhweAKqU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","detail":null}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:TU8gr9jaHlO/odBmKjJV7q7p5VAWGUoMctcHzNXErZw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:Islr7n74U5fFUAAIDST5LU3JuN/c3riClCyKlAo4tMc","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw","mapped":null,"isolation":"namespaces","network":"off"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:s+79wlgHa6KeUGT3MLGhhZYWt0y1cFLzYjehev2oCBw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2,"failing":[],"unlisted":0,"warnings":[]},"limit":null,"peak_processes":7,"counted":"sampled"}}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:/iUL41GOh3oWrSBGaRqAJR6flRrUuevvR2j/9KPnsLM","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","network":"on","detail":null}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:XjlrNy3vwh+NhGscykQDoWh1bvgzltkT8bLgyUh0nYQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
     {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: unexpected type string at position 0: expected tag"}
     "#);
 }
@@ -360,7 +371,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
         },
         {
           "kind": "report",
-          "id": "SHA256:N+rplIiu3u6ywPLCufFQrdByNGcHxOXm3D7CSQKP5jY",
+          "id": "SHA256:702SZjxr41whEDouj0xxoP3FBNdYmqDz45HODz2mX/g",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "issued": "2026-11-22T18:03:20.000Z",
           "sequence": 1,
@@ -376,7 +387,10 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
             "log": "SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM",
             "log_bytes": 6,
             "log_cut": 0,
-            "tests": null
+            "tests": null,
+            "limit": null,
+            "peak_processes": 7,
+            "counted": "sampled"
           }
         }
       ],

@@ -179,7 +179,7 @@ fn describe_step(
     let mut parts = vec![style.paint(paint, text), span(outcome.duration)];
     parts.extend(outcome.exit.map(|exit| format!("exit {exit}")));
     parts.extend(outcome.signal.map(|signal| format!("signal {signal}")));
-    parts.extend(outcome.tests.map(|tests| {
+    parts.extend(outcome.tests.as_ref().map(|tests| {
         format!(
             "{} tests passed, {} failed, {} skipped",
             tests.passed, tests.failed, tests.skipped
@@ -326,7 +326,7 @@ mod tests {
           isolation  plain
           logs       SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA
           command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:f4+fzBE4NdbIrtvu5IcMGhWqla6E3Fajpco5ehoRJJA signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          report     SHA256:VjdAn2NONFPo3llSTsAIqBhEpIXPT5MrmMUW0/wZb2Q signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
         ");
     }
 
@@ -386,7 +386,7 @@ mod tests {
           started    2026-11-22T18:01:41.000Z, 2.0 s later
           ended      2026-11-22T18:01:42.000Z, stored 1.0 ms later
           command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:OpR61mu0Kk3Ygowomqi8D2rRHH0WhAQKaWdzoFIHY6I signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          report     SHA256:m87fk5aNql/IMrmryh+xYfLh8DdSseWw2PoBJ7YJx9c signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
           ! the master cancelled it: not needed any more
           ! 2 commands bear this name; the first of them is shown
         ");

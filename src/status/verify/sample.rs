@@ -26,7 +26,10 @@ pub(in crate::status) fn digest_of_two() -> Digest {
 
 pub(in crate::status) fn finished_with(verdict: Verdict, log: Digest) -> ReportBody {
     let ReportBody::Finished {
-        isolation, detail, ..
+        isolation,
+        detail,
+        network,
+        ..
     } = finished(verdict)
     else {
         panic!("another report")
@@ -36,6 +39,7 @@ pub(in crate::status) fn finished_with(verdict: Verdict, log: Digest) -> ReportB
         log,
         isolation,
         detail,
+        network,
     }
 }
 

@@ -267,7 +267,7 @@ fn step_line(
             Some((None, None)) | None => String::new(),
         },
         tests: outcome
-            .and_then(|outcome| outcome.tests)
+            .and_then(|outcome| outcome.tests.as_ref())
             .map_or_else(String::new, |tests| {
                 format!(
                     "{} passed, {} failed, {} skipped",

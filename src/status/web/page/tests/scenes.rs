@@ -101,7 +101,13 @@ pub(super) fn hostile() -> (Sample, Board, Vec<String>) {
         change,
     });
     board.apply(sample.ordered(20, &order));
-    let ReportBody::Finished { log, isolation, .. } = finished(Verdict::Failed) else {
+    let ReportBody::Finished {
+        log,
+        isolation,
+        network,
+        ..
+    } = finished(Verdict::Failed)
+    else {
         panic!("another report")
     };
     let body = ReportBody::Finished {
@@ -109,6 +115,7 @@ pub(super) fn hostile() -> (Sample, Board, Vec<String>) {
         detail: Some(text(&texts[0])),
         log,
         isolation,
+        network,
     };
     board.apply(sample.reported(&order, 20, 20, body));
     let order = sample.order("foo-maple", 3, 'c');
