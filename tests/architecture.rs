@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Words that stand for a touch of the world, and the only places where they may stand.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("cfg(target_os", &["src/slave/isolation.rs"]),
+    ("cfg(target_os", &["src/slave/isolation/"]),
     ("SystemTime::now", &["src/cli/clock.rs"]),
     ("env::var", &["src/cli/files.rs", "src/cli/up/server.rs"]),
     ("rusqlite", &["src/slave/journal.rs", "src/status/store.rs"]),

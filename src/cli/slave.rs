@@ -14,7 +14,7 @@ use super::{clock, files, stop_signal};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
 use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
-use crate::slave::{RunError, Slave, SlaveConfig, check_script};
+use crate::slave::{Abilities, RunError, Slave, SlaveConfig, check_script};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
 
@@ -238,6 +238,7 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         bus,
         instance: instance()?,
         program: files::program()?,
+        abilities: Abilities::probe(),
         clock: clock::now,
     };
     match slave.run(stop_signal()).await {

@@ -1,12 +1,24 @@
 //! `slave.toml`: all that its owner allows.
 
+mod command;
+mod isolation;
+mod limits;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::parameter::{Grammar, GrammarError};
+pub use command::Mapping;
+pub use isolation::{IsolationSettings, LevelRule, NetworkRule};
+pub use limits::{HostLimits, OnBattery, StepLimits};
+
+use command::{CommandFile, Defaults};
+use isolation::IsolationFile;
+use limits::LimitsFile;
+
+use super::parameter::GrammarError;
 use crate::bus::BusAddress;
 use crate::model::{BuilderName, CommandId, FarmId, FileFault, Head, ParameterName, SlaveName};
 
@@ -24,7 +36,11 @@ struct SlaveFile {
     #[serde(default)]
     environment: BTreeMap<String, String>,
     #[serde(default)]
+    script_change: ScriptChange,
+    #[serde(default)]
     limits: LimitsFile,
+    #[serde(default)]
+    isolation: IsolationFile,
     #[serde(default)]
     periods: PeriodsFile,
 }
@@ -34,33 +50,6 @@ struct SlaveFile {
 struct BuilderFile {
     #[serde(default)]
     workspace: WorkspaceRule,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct CommandFile {
-    script: PathBuf,
-    timeout_minutes: Option<u64>,
-    #[serde(default)]
-    parameters: BTreeMap<ParameterName, Grammar>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct LimitsFile {
-    parallel_builds: usize,
-    timeout_minutes: u64,
-    log_mebibytes: u64,
-}
-
-impl Default for LimitsFile {
-    fn default() -> Self {
-        Self {
-            parallel_builds: 1,
-            timeout_minutes: 120,
-            log_mebibytes: 64,
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,10 +87,12 @@ pub struct SlaveConfig {
     pub commands: BTreeMap<CommandId, Mapping>,
     /// What a script's environment holds besides `PYBOTS_*`.
     pub environment: BTreeMap<String, String>,
-    /// How many builds may run at once.
-    pub parallel_builds: usize,
-    /// Most bytes kept of one step's output.
-    pub log_cap: u64,
+    /// What is done when a script is another than when it was mapped.
+    pub script_change: ScriptChange,
+    /// How scripts are kept apart from the rest of the machine.
+    pub isolation: IsolationSettings,
+    /// What must be left of the machine before a build is started.
+    pub host: HostLimits,
     /// Time between two signs of life.
     pub presence_period: Duration,
     /// Time between two looks at the head.
@@ -128,15 +119,15 @@ pub enum WorkspaceRule {
     Kept,
 }
 
-/// One of the owner's scripts and what a command may say to it.
-#[derive(Clone, Debug)]
-pub struct Mapping {
-    /// The script.
-    pub script: PathBuf,
-    /// Longest that it may run, whatever a command says.
-    pub timeout: Duration,
-    /// Its parameters.
-    pub parameters: BTreeMap<ParameterName, Grammar>,
+/// What is done when a script is another than when it was mapped.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScriptChange {
+    /// It is not run until its owner has mapped it anew.
+    #[default]
+    Ask,
+    /// It is run, and the result says both digests.
+    Accept,
 }
 
 /// Why a `slave.toml` cannot be acted on.
@@ -152,8 +143,27 @@ pub enum SlaveConfigError {
     #[error("{0}: must be at least 1")]
     Zero(&'static str),
     /// A command's limit that would stop it at once.
-    #[error("commands.{0}.timeout-minutes: must be at least 1")]
-    ZeroTimeout(CommandId),
+    #[error("commands.{command}.{key}: must be at least 1")]
+    ZeroOfCommand {
+        /// Whose.
+        command: CommandId,
+        /// Which.
+        key: &'static str,
+    },
+    /// A load average that no machine has.
+    #[error("limits.load: must be above 0")]
+    Load,
+    /// A level that the owner himself says is too low.
+    #[error("isolation.level is below isolation.minimum, so nothing could ever run")]
+    BelowMinimum,
+    /// A secret's name that cannot be the end of a variable's.
+    #[error("commands.{command}.secrets.{name}: names are letters, digits and _")]
+    Secret {
+        /// Whose.
+        command: CommandId,
+        /// The name.
+        name: String,
+    },
     /// A grammar that cannot be meant.
     #[error("commands.{command}.parameters.{parameter}: {source}")]
     Grammar {
@@ -191,18 +201,18 @@ impl SlaveConfig {
             }
         };
         let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
-        let LimitsFile {
-            parallel_builds,
-            timeout_minutes,
-            log_mebibytes,
-        } = file.limits;
-        let longest = minutes(positive(timeout_minutes, "limits.timeout-minutes")?);
-        positive(parallel_builds as u64, "limits.parallel-builds")?;
+        let (limits, host) = file.limits.parse()?;
+        let isolation = file.isolation.parse(folder)?;
+        let defaults = Defaults {
+            folder,
+            limits,
+            network: isolation.network,
+        };
         let commands = file
             .commands
             .into_iter()
             .map(|(id, command)| {
-                let mapping = mapping(&id, command, folder, longest)?;
+                let mapping = command.parse(&id, &defaults)?;
                 Ok((id, mapping))
             })
             .collect::<Result<_, SlaveConfigError>>()?;
@@ -234,8 +244,9 @@ impl SlaveConfig {
             builders,
             commands,
             environment: file.environment,
-            parallel_builds,
-            log_cap: log_mebibytes.saturating_mul(1 << 20),
+            script_change: file.script_change,
+            isolation,
+            host,
             presence_period: Duration::from_secs(positive(
                 presence_seconds,
                 "periods.presence-seconds",
@@ -259,33 +270,6 @@ impl SlaveConfig {
     pub fn bus_key(&self) -> PathBuf {
         self.state.join("bus.nk")
     }
-}
-
-fn mapping(
-    id: &CommandId,
-    command: CommandFile,
-    folder: &Path,
-    longest: Duration,
-) -> Result<Mapping, SlaveConfigError> {
-    for (parameter, grammar) in &command.parameters {
-        grammar
-            .check()
-            .map_err(|source| SlaveConfigError::Grammar {
-                command: id.clone(),
-                parameter: parameter.clone(),
-                source,
-            })?;
-    }
-    let timeout = match command.timeout_minutes {
-        Some(0) => return Err(SlaveConfigError::ZeroTimeout(id.clone())),
-        Some(minutes) => Duration::from_secs(minutes.saturating_mul(60)).min(longest),
-        None => longest,
-    };
-    Ok(Mapping {
-        script: folder.join(command.script),
-        timeout,
-        parameters: command.parameters,
-    })
 }
 
 fn is_variable(name: &str) -> bool {
@@ -318,7 +302,7 @@ parameters.version = { type = "word" }
         let config = SlaveConfig::parse(GOOD, Path::new("/home/bob")).unwrap();
         let mapping = &config.commands[&"test-foo".parse().unwrap()];
         assert_eq!(mapping.script, Path::new("/home/bob/scripts/test-foo.sh"));
-        assert_eq!(mapping.timeout, Duration::from_secs(300));
+        assert_eq!(mapping.limits.wall, Duration::from_secs(300));
         assert_eq!(config.state, Path::new("/home/bob/state"));
         assert_eq!(config.max_head_age, Duration::from_secs(24 * 3600));
         assert_eq!(config.presence_period, Duration::from_secs(15));

@@ -10,9 +10,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::{oneshot, watch};
 
-use super::config::{Mapping, SlaveConfig};
-use super::gate::Admitted;
-use super::isolation;
+use super::config::SlaveConfig;
+use super::gate::{Admitted, Recipe};
 use super::journal::{Entry, JournalError};
 use super::keeper::{self, Ending, ExitRecord, Job};
 use super::outbox::{LogPlace, Voice};
@@ -20,7 +19,8 @@ use super::script::{ScriptCopy, copy_script};
 use super::workspace::{Workspace, remove_soon};
 use crate::bus::Bus;
 use crate::model::{
-    Build, Digest, Network, Outcome, PayloadId, ReportBody, Step, Text, Timestamp, Verdict,
+    Build, Digest, Isolation, Network, Outcome, PayloadId, ReportBody, Step, Text, Timestamp,
+    Verdict,
 };
 use crate::trust::Sha256;
 
@@ -73,6 +73,10 @@ struct Tally {
     logs: Sha256,
     /// Whether only steps that always run are left.
     halted: bool,
+    /// The weakest of any step so far.
+    isolation: Option<Isolation>,
+    /// The most of any step so far.
+    network: Network,
 }
 
 impl Tally {
@@ -82,6 +86,8 @@ impl Tally {
             detail: None,
             logs: Sha256::default(),
             halted: false,
+            isolation: None,
+            network: Network::Off,
         }
     }
 
@@ -89,6 +95,12 @@ impl Tally {
         self.verdict = self.verdict.and(Verdict::Errored);
         self.detail.get_or_insert_with(|| Text::tidy(why));
         self.halted = true;
+    }
+
+    fn began(&mut self, recipe: &Recipe) {
+        let weakest = self.isolation.unwrap_or(recipe.isolation);
+        self.isolation = Some(weakest.min(recipe.isolation));
+        self.network = self.network.max(recipe.network);
     }
 
     fn count(&mut self, step: &Step, ran: &Ran) {
@@ -154,9 +166,9 @@ impl Executor {
             ReportBody::Finished {
                 verdict: tally.verdict,
                 log: tally.logs.finish(),
-                isolation: isolation::LEVEL,
+                isolation: tally.isolation.unwrap_or(Isolation::Plain),
                 detail: tally.detail,
-                network: Network::On,
+                network: tally.network,
             }
         };
         let verdict = ending.verdict();
@@ -173,7 +185,7 @@ impl Executor {
         tally: &mut Tally,
     ) -> Result<(), JournalError> {
         let (id, build) = (job.id(), job.build());
-        for (number, (step, mapping)) in (0..).zip(build.steps.iter().zip(job.mappings())) {
+        for (number, (step, recipe)) in (0..).zip(build.steps.iter().zip(job.recipes())) {
             if stop.borrow().is_some() {
                 tally.verdict = tally.verdict.and(Verdict::Cancelled);
                 return Ok(());
@@ -186,11 +198,14 @@ impl Executor {
                 build,
                 number,
                 step,
-                mapping,
+                recipe,
                 workspace,
             };
             match self.step(&place, stop).await {
-                Ok(ran) => tally.count(step, &ran),
+                Ok(ran) => {
+                    tally.began(recipe);
+                    tally.count(step, &ran);
+                }
                 Err(StepFault::Journal(error)) => return Err(error),
                 Err(fault) => tally.fault(&fault.to_string()),
             }
@@ -219,9 +234,13 @@ impl Executor {
                 place.step,
                 &script.original,
             ),
+            confinement: place
+                .workspace
+                .confinement(&self.config, place.recipe, &script.original),
+            arguments: Vec::new(),
             workspace: place.workspace.folder.clone(),
-            timeout_ms: milliseconds(place.step.timeout.min(place.mapping.timeout)),
-            log_cap: self.config.log_cap,
+            timeout_ms: milliseconds(place.step.timeout.min(place.recipe.mapping.limits.wall)),
+            log_cap: place.recipe.mapping.limits.log,
         };
         keeper::prepare(&folder, &job)?;
         // That the command runs is on disk since it was accepted; this is where a slave that was killed finds its output.
@@ -258,9 +277,9 @@ impl Executor {
                 name: place.step.command.clone(),
                 started,
                 script: script.digest,
-                mapped: None,
-                isolation: isolation::LEVEL,
-                network: Network::On,
+                mapped: place.recipe.mapping.digest,
+                isolation: place.recipe.isolation,
+                network: place.recipe.network,
             },
             Vec::new(),
         )?;
@@ -311,7 +330,7 @@ struct StepPlace<'a> {
     build: &'a Build,
     number: u16,
     step: &'a Step,
-    mapping: &'a Mapping,
+    recipe: &'a Recipe,
     workspace: &'a Workspace,
 }
 
@@ -319,7 +338,7 @@ impl StepPlace<'_> {
     /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
     fn script(&self, folder: &Path) -> Result<ScriptCopy, StepFault> {
         let script =
-            copy_script(&self.mapping.script, &keeper::script(folder)).map_err(|fault| {
+            copy_script(&self.recipe.mapping.script, &keeper::script(folder)).map_err(|fault| {
                 tracing::warn!(build = %self.build.id(), %fault, "script not run");
                 StepFault::Script
             })?;

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::config::{Mapping, SlaveConfig};
+use super::isolation::{Abilities, Weaker};
 use super::parameter::ParameterFault;
 use crate::model::{
-    Build, BuilderName, Cancel, Command, CommandId, Digest, Head, KeyId, ParameterName, PayloadId,
-    Position, SlaveName, Text, Timestamp,
+    Build, BuilderName, Cancel, Command, CommandId, Digest, Head, Isolation, KeyId, Network,
+    ParameterName, PayloadId, Position, SlaveName, Text, Timestamp,
 };
 use crate::trust::{KeysFault, Verified};
 
@@ -20,7 +21,18 @@ pub struct Admitted {
     id: PayloadId,
     signer: KeyId,
     build: Build,
-    mappings: Vec<Mapping>,
+    recipes: Vec<Recipe>,
+}
+
+/// What a step means here.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The owner's script and its limits.
+    pub mapping: Mapping,
+    /// How it is kept apart from the rest of the machine.
+    pub isolation: Isolation,
+    /// What it can reach of the network.
+    pub network: Network,
 }
 
 impl Admitted {
@@ -42,10 +54,10 @@ impl Admitted {
         &self.build
     }
 
-    /// The owner's script for each step, in the order of the steps.
+    /// What each step means here, in the order of the steps.
     #[must_use]
-    pub fn mappings(&self) -> &[Mapping] {
-        &self.mappings
+    pub fn recipes(&self) -> &[Recipe] {
+        &self.recipes
     }
 }
 
@@ -133,6 +145,13 @@ pub enum Refusal {
         /// Why.
         fault: ParameterFault,
     },
+    /// This machine cannot keep a script apart as its owner demands.
+    Isolation {
+        /// Of which command id.
+        command: CommandId,
+        /// Why.
+        why: Weaker,
+    },
     /// A script is not safe to run.
     Script {
         /// Of which command id.
@@ -165,6 +184,7 @@ impl Refusal {
             Self::NoSteps => "E-STEPS",
             Self::Unmapped(_) => "E-UNMAPPED",
             Self::Parameter { .. } => "E-PARAMETER",
+            Self::Isolation { .. } => "E-ISOLATION",
             Self::Script { .. } => "E-SCRIPT",
             Self::Digest(_) => "E-DIGEST",
         }
@@ -237,6 +257,9 @@ impl fmt::Display for Refusal {
                     "parameter {parameter} of {command} is outside the owner's grammar: {fault}"
                 )
             }
+            Self::Isolation { command, why } => {
+                write!(f, "the script of {command} is not run: {why}")
+            }
             Self::Script { command, why } => {
                 write!(f, "the script of {command} is not safe to run: {why}")
             }
@@ -276,16 +299,21 @@ pub struct Situation<'a> {
 pub struct Gate {
     config: SlaveConfig,
     report_key: KeyId,
+    abilities: Abilities,
 }
 
 impl Gate {
     /// Most steps of one command.
     pub const MAX_STEPS: usize = 100;
 
-    /// The gate of a slave with this configuration and report key.
+    /// The gate of a slave with this configuration and report key, on a machine that can do this.
     #[must_use]
-    pub fn new(config: SlaveConfig, report_key: KeyId) -> Self {
-        Self { config, report_key }
+    pub fn new(config: SlaveConfig, report_key: KeyId, abilities: Abilities) -> Self {
+        Self {
+            config,
+            report_key,
+            abilities,
+        }
     }
 
     /// Decides. That the command was signed by a key in force is already known; everything else is asked here, and the
@@ -394,7 +422,7 @@ impl Gate {
         if !(1..=Self::MAX_STEPS).contains(&build.steps.len()) {
             return Err(Refusal::NoSteps);
         }
-        let mut mappings = Vec::new();
+        let mut recipes = Vec::new();
         for step in &build.steps {
             let mapping = self
                 .config
@@ -402,6 +430,13 @@ impl Gate {
                 .get(&step.command)
                 .ok_or_else(|| Refusal::Unmapped(step.command.clone()))?;
             check_parameters(&step.command, &step.parameters, mapping)?;
+            let (isolation, network) = self
+                .abilities
+                .reach(&self.config.isolation, mapping.network)
+                .map_err(|why| Refusal::Isolation {
+                    command: step.command.clone(),
+                    why,
+                })?;
             let digest = (situation.script)(mapping).map_err(|why| Refusal::Script {
                 command: step.command.clone(),
                 why,
@@ -409,13 +444,17 @@ impl Gate {
             if step.script.is_some_and(|expected| expected != digest) {
                 return Err(Refusal::Digest(step.command.clone()));
             }
-            mappings.push(mapping.clone());
+            recipes.push(Recipe {
+                mapping: mapping.clone(),
+                isolation,
+                network,
+            });
         }
         Ok(Admitted {
             id,
             signer,
             build,
-            mappings,
+            recipes,
         })
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use nix::unistd::Pid;
 
-use super::isolation;
+use super::isolation::{self, Confinement, Program};
 use crate::model::{Clock, Digest, Timestamp};
 use crate::trust::Sha256;
 
@@ -32,6 +32,10 @@ const PERIOD: Duration = Duration::from_millis(50);
 pub(super) struct Job {
     /// The script's whole environment.
     pub(super) environment: BTreeMap<String, String>,
+    /// How it is kept apart.
+    pub(super) confinement: Confinement,
+    /// What stands on its command line.
+    pub(super) arguments: Vec<String>,
     /// The script's working folder.
     pub(super) workspace: PathBuf,
     /// Longest that it may run, in milliseconds.
@@ -207,16 +211,13 @@ impl Ended {
 /// Runs the script to its end. Fails only if it was not started: once it was, there is always something to record.
 fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     let (output, input) = io::pipe()?;
-    // An argv of one word, no shell, nothing of the slave's environment.
-    let mut child = Command::new(script(folder))
-        .env_clear()
-        .envs(&job.environment)
-        .current_dir(&job.workspace)
-        .stdin(Stdio::null())
-        .stdout(input.try_clone()?)
-        .stderr(input)
-        .process_group(0)
-        .spawn()?;
+    let program = Program {
+        script: &script(folder),
+        arguments: &job.arguments,
+        environment: &job.environment,
+        folder: &job.workspace,
+    };
+    let mut child = job.confinement.spawn(&program, input)?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let cap = job.log_cap;
     let (copied, copy_result) = mpsc::channel();
@@ -338,6 +339,7 @@ fn copy(mut output: impl io::Read, mut spool: File, cap: u64) -> Logged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Isolation, Network};
     use std::os::unix::fs::PermissionsExt as _;
 
     fn job(text: &str, timeout_ms: u64, log_cap: u64) -> tempfile::TempDir {
@@ -347,6 +349,16 @@ mod tests {
         let environment = BTreeMap::from([("PYBOTS_X".to_owned(), "y".to_owned())]);
         let job = Job {
             environment,
+            confinement: Confinement {
+                level: Isolation::Plain,
+                network: Network::On,
+                readable: Vec::new(),
+                writable: Vec::new(),
+                hidden: Vec::new(),
+                temporary: PathBuf::new(),
+                home: PathBuf::new(),
+            },
+            arguments: Vec::new(),
             workspace: folder.path().to_owned(),
             timeout_ms,
             log_cap,

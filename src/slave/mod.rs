@@ -17,8 +17,12 @@ mod run;
 mod script;
 mod workspace;
 
-pub use config::{BuilderSettings, Mapping, SlaveConfig, SlaveConfigError, WorkspaceRule};
-pub use gate::{Admitted, Decision, Gate, Refusal, Situation};
+pub use config::{
+    BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
+    ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
+};
+pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
+pub use isolation::{Abilities, Weaker};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use parameter::{Grammar, GrammarError, ParameterFault};

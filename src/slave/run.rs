@@ -22,6 +22,7 @@ pub(super) use recover::abandon;
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
+use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
@@ -83,6 +84,8 @@ pub struct Slave {
     pub instance: InstanceId,
     /// Our own binary, to be executed again as the keeper.
     pub program: PathBuf,
+    /// What this machine can do to keep scripts apart.
+    pub abilities: Abilities,
     /// The clock.
     pub clock: Clock,
 }
@@ -146,7 +149,7 @@ impl Slave {
     fn begin(self, journal: Arc<Mutex<Journal>>, mut reader: Reader, lock: File) -> Running {
         // Of itself it need not ask the roster.
         reader.know_reporter(self.config.name.clone(), &self.key);
-        let gate = Gate::new(self.config.clone(), self.key.id());
+        let gate = Gate::new(self.config.clone(), self.key.id(), self.abilities);
         let voice = Arc::new(Voice {
             key: self.key,
             farm: self.config.farm,
@@ -401,7 +404,7 @@ impl Running {
     /// Starts what has waited longest, as far as there is room. Builds of one builder share a workspace, so they run one
     /// after the other.
     fn start_queued(&mut self) {
-        while self.builds.len() < self.executor.config.parallel_builds {
+        while self.builds.len() < self.executor.config.host.parallel_builds {
             let free = |queued: &Queued| {
                 !self
                     .busy

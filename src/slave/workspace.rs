@@ -8,7 +8,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::config::{SlaveConfig, WorkspaceRule};
+use super::config::{IsolationSettings, SlaveConfig, WorkspaceRule};
+use super::gate::Recipe;
+use super::isolation::Confinement;
 use crate::model::{Build, BuilderName, Step};
 
 /// How the names of folders begin that only wait for being removed.
@@ -53,6 +55,8 @@ pub(super) struct Workspace {
     pub(super) folder: PathBuf,
     cache: PathBuf,
     reports: PathBuf,
+    temporary: PathBuf,
+    home: PathBuf,
     discarded: Vec<PathBuf>,
 }
 
@@ -70,6 +74,8 @@ impl Workspace {
             folder: own.join("workspace"),
             cache: config.state.join("cache"),
             reports: own.join("reports"),
+            temporary: own.join("tmp"),
+            home: own.join("home"),
             discarded: Vec::new(),
         };
         let rule = config
@@ -78,8 +84,8 @@ impl Workspace {
             .map(|settings| settings.workspace)
             .unwrap_or_default();
         let old = match rule {
-            WorkspaceRule::Fresh => vec!["workspace", "reports"],
-            WorkspaceRule::Kept => vec!["reports"],
+            WorkspaceRule::Fresh => vec!["workspace", "reports", "tmp", "home"],
+            WorkspaceRule::Kept => vec!["reports", "tmp", "home"],
         };
         for name in old {
             let discarded = own.join(format!("{DISCARDED}{mark}-{name}"));
@@ -89,7 +95,13 @@ impl Workspace {
                 Err(error) => return Err(error),
             }
         }
-        for folder in [&workspace.folder, &workspace.cache, &workspace.reports] {
+        for folder in [
+            &workspace.folder,
+            &workspace.cache,
+            &workspace.reports,
+            &workspace.temporary,
+            &workspace.home,
+        ] {
             fs::create_dir_all(folder)?;
         }
         Ok(workspace)
@@ -111,6 +123,34 @@ impl Workspace {
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(DISCARDED))
             .map(|entry| entry.path())
             .collect()
+    }
+
+    /// How a step's script is kept apart, with `script` being where its owner keeps it.
+    pub(super) fn confinement(
+        &self,
+        config: &SlaveConfig,
+        recipe: &Recipe,
+        script: &Path,
+    ) -> Confinement {
+        let own = [&self.folder, &self.cache, &self.reports];
+        let IsolationSettings {
+            readable, writable, ..
+        } = &config.isolation;
+        Confinement {
+            level: recipe.isolation,
+            network: recipe.network,
+            readable: script
+                .parent()
+                .map(Path::to_owned)
+                .into_iter()
+                .chain(readable.iter().cloned())
+                .chain(recipe.mapping.secrets.values().cloned())
+                .collect(),
+            writable: own.into_iter().chain(writable).cloned().collect(),
+            hidden: vec![config.state.clone()],
+            temporary: self.temporary.clone(),
+            home: self.home.clone(),
+        }
     }
 
     /// The whole environment of a step's script: what the owner listed and `PYBOTS_*`, nothing else.

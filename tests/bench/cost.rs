@@ -21,7 +21,7 @@ use pybots::model::{
     Build, Command, Digest, FarmId, Head, Keyring, Position, SigningKeyWindow, Source, Step, Text,
     Timestamp,
 };
-use pybots::slave::{Decision, Gate, Mapping, Situation, SlaveConfig};
+use pybots::slave::{Abilities, Decision, Gate, Mapping, Situation, SlaveConfig};
 use pybots::trust::{
     Purpose, Reader, SecretKey, SoundKey, commitment, countersign, key_id, payload_id, seal,
 };
@@ -43,7 +43,11 @@ fn main() {
     let sound = SoundKey::new(signing.public()).expect("a sound key");
     let signature = || assert!(black_box(&sound).verifies(black_box(&signed), &envelope.signature));
 
-    let gate = Gate::new(config(farm), key_id(&report_key.public()));
+    let gate = Gate::new(
+        config(farm),
+        key_id(&report_key.public()),
+        Abilities::none(),
+    );
     let head = Head {
         farm,
         keyring: Position::default(),

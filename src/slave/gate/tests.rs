@@ -64,7 +64,7 @@ max-head-age-minutes = 60
         Self {
             farm,
             reader: Reader::new(farm, &envelopes.to_bytes()).unwrap(),
-            gate: Gate::new(config, key(3).id()),
+            gate: Gate::new(config, key(3).id(), Abilities::none()),
         }
     }
 
@@ -348,8 +348,8 @@ fn each_bound_is_exact() {
         };
         assert_eq!((admitted.id(), admitted.build()), (id, &build));
         assert_eq!(admitted.signer(), key(2).id());
-        assert_eq!(admitted.mappings().len(), build.steps.len());
-        assert!(admitted.mappings()[0].script.ends_with("test.sh"));
+        assert_eq!(admitted.recipes().len(), build.steps.len());
+        assert!(admitted.recipes()[0].mapping.script.ends_with("test.sh"));
     }
 }
 

@@ -1,18 +1,13 @@
-//! Keeping a script apart from the rest of the machine. The one place that may differ between operating systems.
+//! A script's process tree: standing apart from whoever started us, and ending all of it.
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, setsid};
 
-use crate::model::Isolation;
-
-/// What this module can do on this system.
-pub(super) const LEVEL: Isolation = Isolation::Plain;
-
 /// Leaves the caller's session and terminal, sets what a script would otherwise inherit from whoever started the slave,
 /// and takes in whatever process a script leaves behind.
-pub(super) fn stand_apart() -> nix::Result<()> {
+pub(in crate::slave) fn stand_apart() -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setsid()?;
@@ -22,13 +17,13 @@ pub(super) fn stand_apart() -> nix::Result<()> {
 }
 
 /// Asks a script's process group to end.
-pub(super) fn ask_to_end(group: Pid) {
+pub(in crate::slave) fn ask_to_end(group: Pid) {
     // The group may be gone already.
     let _ = killpg(group, Signal::SIGTERM);
 }
 
 /// Ends a script's process group and, on Linux, everything that has left it. Waits until nothing is left.
-pub(super) fn end_tree(group: Pid) {
+pub(in crate::slave) fn end_tree(group: Pid) {
     let _ = killpg(group, Signal::SIGKILL);
     #[cfg(target_os = "linux")]
     linux::end_orphans();
