@@ -27,5 +27,5 @@ pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use parameter::{Grammar, GrammarError, ParameterFault};
 pub use repin::{Move, OldKeys, Repin, with_farm};
-pub use run::{RunError, Slave};
+pub use run::{Leaving, RunError, Slave};
 pub use script::{ScriptFault, check_script};

@@ -72,6 +72,15 @@ pub enum RunError {
     HalfRepinned(PathBuf),
 }
 
+/// How a slave is to leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Leaving {
+    /// Its builds are stopped, and said to be lost.
+    BuildsEnd,
+    /// Their keepers bring them to their end; the next start reports it. For upgrades and restarts.
+    BuildsGoOn,
+}
+
 /// A slave, ready to run.
 pub struct Slave {
     /// What its owner allows.
@@ -123,7 +132,7 @@ impl Slave {
     /// # Errors
     ///
     /// [`RunError`] if it may not begin or cannot go on.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    pub async fn run(self, stop: impl Future<Output = Leaving>) -> Result<(), RunError> {
         let lock = folder::enter(&self.config.state)?;
         let journal = Arc::new(Mutex::new(Journal::open(
             &self.config.state.join("journal.db"),
@@ -132,17 +141,17 @@ impl Slave {
         let reader = tokio::select! {
             reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
             () = self.bus.ended() => return Err(BusError::Ended.into()),
-            () = &mut stop => return Ok(()),
+            _ = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
-        slave.end_what_was_left().await?;
+        slave.look_back().await?;
         let bus = slave.executor.bus.clone();
         tokio::select! {
             noticed = slave.notice_restoration() => noticed?,
             () = bus.ended() => return Err(BusError::Ended.into()),
-            () = &mut stop => return Ok(()),
+            _ = &mut stop => return Ok(()),
         }
-        slave.recover()?;
+        slave.recover().await?;
         slave.attend(&mut stop).await
     }
 
@@ -189,7 +198,7 @@ impl Slave {
 impl Running {
     async fn attend(
         &mut self,
-        stop: &mut (impl Future<Output = ()> + Unpin),
+        stop: &mut (impl Future<Output = Leaving> + Unpin),
     ) -> Result<(), RunError> {
         let bus = self.executor.bus.clone();
         let config = self.executor.config.clone();
@@ -232,7 +241,13 @@ impl Running {
         // The owner is heard whatever is under way: a bus that answers slowly holds up no stop.
         tokio::select! {
             ended = attending => ended,
-            () = stop => self.wind_down().await,
+            leaving = stop => match leaving {
+                Leaving::BuildsEnd => self.wind_down().await,
+                Leaving::BuildsGoOn => {
+                    tracing::info!(builds = self.builds.len(), "slave stopping; its builds go on, and the next start finds them");
+                    Ok(())
+                }
+            },
         }
     }
 
@@ -283,7 +298,10 @@ impl Running {
             keys_fault: self.reader.keys_fault(received),
             highest,
             restored,
-            seen: matches!(decided, Some(Decided::Accepted | Decided::Refused)),
+            seen: matches!(
+                decided,
+                Some(Decided::Accepted | Decided::Refused | Decided::Stopped)
+            ),
             cancelled: decided == Some(Decided::Cancelled),
             script: &look_at_script,
         };
@@ -346,6 +364,7 @@ impl Running {
             },
             Entry::Build {
                 id,
+                signer: job.signer(),
                 builder: build.builder.clone(),
                 number: build.number,
                 payload: encode(&Command::Build(build.clone())),
@@ -385,18 +404,19 @@ impl Running {
 
     fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
         tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
-        if let Some((_, sender)) = self.cancels.get(&cancel.target) {
-            sender.send_replace(Some(Stop::Cancelled));
+        let sender = self.cancels.get(&cancel.target).map(|(_, sender)| sender);
+        if sender.is_none() && self.voice.journal().decided(&cancel.target)?.is_some() {
             return Ok(());
         }
-        if self.voice.journal().decided(&cancel.target)?.is_none() {
-            let forget_after = now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW);
-            let entry = Entry::Decided {
-                id: cancel.target,
-                what: Decided::Cancelled,
-                forget_after,
-            };
-            self.voice.journal().commit(now, &[entry])?;
+        // On record, because a slave that is killed at this moment goes on with its builds.
+        let entry = Entry::Decided {
+            id: cancel.target,
+            what: sender.map_or(Decided::Cancelled, |_| Decided::Stopped),
+            forget_after: now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW),
+        };
+        self.voice.journal().commit(now, &[entry])?;
+        if let Some(sender) = sender {
+            sender.send_replace(Some(Stop::Cancelled));
         }
         Ok(())
     }

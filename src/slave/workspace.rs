@@ -70,14 +70,7 @@ impl Workspace {
         mark: &str,
     ) -> io::Result<Self> {
         let own = config.state.join("builders").join(builder.as_str());
-        let mut workspace = Self {
-            folder: own.join("workspace"),
-            cache: config.state.join("cache"),
-            reports: own.join("reports"),
-            temporary: own.join("tmp"),
-            home: own.join("home"),
-            discarded: Vec::new(),
-        };
+        let mut workspace = Self::at(config, &own);
         let rule = config
             .builders
             .get(builder)
@@ -95,16 +88,48 @@ impl Workspace {
                 Err(error) => return Err(error),
             }
         }
-        for folder in [
-            &workspace.folder,
-            &workspace.cache,
-            &workspace.reports,
-            &workspace.temporary,
-            &workspace.home,
-        ] {
-            fs::create_dir_all(folder)?;
-        }
+        workspace.make()?;
         Ok(workspace)
+    }
+
+    /// The folders of a build on `builder` that has begun, as they are.
+    pub(super) fn find(config: &SlaveConfig, builder: &BuilderName) -> io::Result<Self> {
+        let own = config.state.join("builders").join(builder.as_str());
+        let workspace = Self::at(config, &own);
+        workspace.make()?;
+        Ok(workspace)
+    }
+
+    fn at(config: &SlaveConfig, own: &Path) -> Self {
+        Self {
+            folder: own.join("workspace"),
+            cache: config.state.join("cache"),
+            reports: own.join("reports"),
+            temporary: own.join("tmp"),
+            home: own.join("home"),
+            discarded: Vec::new(),
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let own = [&self.folder, &self.cache, &self.reports];
+        own.into_iter()
+            .chain([&self.temporary, &self.home])
+            .try_for_each(fs::create_dir_all)
+    }
+
+    /// Puts result files out of the way, under a name that ends with `mark`: what is in the folder after a step is that
+    /// step's own.
+    pub(super) fn clear_reports(&self, mark: &str) -> io::Result<()> {
+        if fs::read_dir(&self.reports)?.next().is_none() {
+            return Ok(());
+        }
+        let discarded = self
+            .reports
+            .with_file_name(format!("{DISCARDED}{mark}-reports"));
+        fs::rename(&self.reports, &discarded)?;
+        remove_soon(vec![discarded]);
+        fs::create_dir(&self.reports)
     }
 
     /// What was put out of the way.
@@ -147,6 +172,11 @@ impl Workspace {
                 .chain(recipe.mapping.secrets.values().cloned())
                 .collect(),
             writable: own.into_iter().chain(writable).cloned().collect(),
+            own: own
+                .into_iter()
+                .chain([&self.temporary, &self.home])
+                .cloned()
+                .collect(),
             hidden: vec![config.state.clone()],
             temporary: self.temporary.clone(),
             home: self.home.clone(),

@@ -28,6 +28,7 @@ mod process;
 mod readme;
 mod refusals;
 mod repin;
+mod restarts;
 mod results;
 mod rights;
 mod secrets;
