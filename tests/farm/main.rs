@@ -36,3 +36,4 @@ mod soak;
 mod trunk;
 mod up;
 mod viewers;
+mod watching;
