@@ -8,13 +8,13 @@ use crate::harness::Farm;
 use crate::process::{PYBOTS, Process, eventually, eventually_or, succeed};
 use crate::viewers::farm_file;
 
-/// A farm with a master who calls a slave silent after three seconds, and its slave.
-async fn watched_farm() -> Farm {
+/// A farm with a master who calls a slave silent after so many seconds, and its slave.
+async fn watched_farm(seconds: u64) -> Farm {
     let mut farm = Farm::new().await;
     let path = farm.path("master/master.toml");
     let text = fs::read_to_string(&path).unwrap();
-    let periods = "[periods]\nsilence-seconds = 3\n";
-    fs::write(path, text.replace("[periods]\n", periods)).unwrap();
+    let periods = format!("[periods]\nsilence-seconds = {seconds}\n");
+    fs::write(path, text.replace("[periods]\n", &periods)).unwrap();
     farm.check_in("first");
     farm.start_master();
     farm.start_slave().await;
@@ -53,7 +53,7 @@ fn copy_folder(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn a_frozen_slave_is_noticed_by_the_master_once_and_so_is_its_return() {
-    let mut farm = watched_farm().await;
+    let mut farm = watched_farm(3).await;
     wait_for_build(&farm, 1).await;
     let (begun, go) = (farm.path("begun"), farm.path("go"));
     let body = format!(
@@ -85,8 +85,22 @@ async fn a_frozen_slave_is_noticed_by_the_master_once_and_so_is_its_return() {
 }
 
 #[tokio::test]
+async fn a_bus_that_was_away_makes_no_slave_silent_and_the_master_no_less_watchful() {
+    let mut farm = watched_farm(10).await;
+    wait_for_build(&farm, 1).await;
+    farm.server.kill();
+    farm.start_server();
+    farm.check_in("second");
+    wait_for_build(&farm, 2).await;
+    let said = farm.master.as_ref().unwrap().said();
+    assert!(!said.contains("E-SILENT"), "{said}");
+    farm.slave.as_ref().unwrap().pause();
+    master_says(&farm, &["E-SILENT"]).await;
+}
+
+#[tokio::test]
 async fn a13_a_slave_that_runs_twice_is_noticed_by_the_master_and_by_every_viewer() {
-    let mut farm = watched_farm().await;
+    let mut farm = watched_farm(3).await;
     wait_for_build(&farm, 1).await;
     farm.slave.as_mut().unwrap().terminate();
     let (own, copy) = (farm.path("slave"), farm.path("copy"));
