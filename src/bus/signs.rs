@@ -1,7 +1,7 @@
 //! Hearing every slave's signs of life, as they come.
 //!
-//! Their stream keeps one of each slave for a minute, so that a reader who only looks now and then misses some. The master's
-//! login may make a consumer, which misses none. It lives in the server's memory for as long as somebody listens.
+//! Their stream keeps one of each slave for a minute, so that a reader who only looks now and then misses some. The
+//! master's login may make a consumer, which misses none. It lives in the server's memory while somebody listens.
 
 use std::time::Duration;
 

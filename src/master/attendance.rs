@@ -1,7 +1,7 @@
 //! Which slaves are there, by their signs of life.
 //!
-//! Pure. Takes in what verified messages say and the time at which they came, and gives each event once. An event changes
-//! nothing that the master orders: a command waits for its slave anyway, and a human has to look.
+//! Pure. Takes in what verified messages say and the time at which they came, and gives each event once. An event
+//! changes nothing that the master orders: a command waits for its slave anyway, and a human has to look.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,8 +36,8 @@ impl Event {
                 let builds = listed(builds);
                 tracing::warn!(
                     code = "E-SILENT", %slave, since, builds,
-                    "a slave is silent: it was stopped, its machine sleeps, or it cannot reach the bus; its builds wait for it, \
-                     and are lost when their time is up; its owner looks with pybots doctor"
+                    "a slave is silent: it was stopped, its machine sleeps, or it cannot reach the bus; its builds \
+                     wait for it, and are lost when their time is up; its owner looks with pybots doctor"
                 );
             }
             Self::Back { slave, away } => {
@@ -48,8 +48,8 @@ impl Event {
                 let [one, other] = instances;
                 tracing::error!(
                     code = "E-CLONE", %slave, %one, %other,
-                    "a slave runs twice with the same keys: its owner must stop one of the two; if the owner does not know the \
-                     other, the keys were copied: revoke the slave, and let it join under new keys"
+                    "a slave runs twice with the same keys: its owner must stop one of the two; if the owner does not \
+                     know the other, the keys were copied: revoke the slave, and let it join under new keys"
                 );
             }
         }
@@ -164,8 +164,8 @@ impl Attendance {
         })
     }
 
-    /// Looks who of `expected` is there. Whoever slept does not know what was said meanwhile: if this is called much later
-    /// than it should be, the patience begins anew.
+    /// Looks who of `expected` is there. Whoever slept does not know what was said meanwhile: if this is called much
+    /// later than it should be, the patience begins anew.
     pub(super) fn look<'a>(
         &mut self,
         expected: impl Iterator<Item = &'a SlaveName>,

@@ -26,9 +26,9 @@ impl Instances {
     /// So many are held. Only those that live on matter, and there are few.
     const MAX_HELD: usize = 8;
 
-    /// Takes in a sign of life. Gives the other one if it proves that two are alive: a start that was over speaks again,
-    /// and what it says is newer than the other's first word. What is only late, or repeated by whoever holds the bus,
-    /// proves nothing.
+    /// Takes in a sign of life. Gives the other one if it proves that two are alive: a start that was over speaks
+    /// again, and what it says is newer than the other's first word. What is only late, or repeated by whoever holds
+    /// the bus, proves nothing.
     pub fn hear(&mut self, instance: InstanceId, issued: Timestamp) -> Option<InstanceId> {
         let known = self.heard.get_mut(&instance);
         let returns = known.is_some();
@@ -69,7 +69,7 @@ impl Instances {
 mod tests {
     use super::*;
 
-    /// Which start speaks, and when by its own clock, in the order in which it is heard; at which places two are proven.
+    /// Which start speaks, and when by its own clock, in the order in which it is heard; where two are proven.
     type Case = (&'static str, &'static [(u8, u64)], &'static [usize]);
 
     const CASES: &[Case] = &[

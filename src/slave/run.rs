@@ -215,7 +215,8 @@ impl Running {
                     }
                     due = presence.tick() => {
                         let last = std::mem::replace(&mut shown, (self.voice.clock)());
-                        if let Some(standstill) = Standstill::between(last, shown, period, due.elapsed()) {
+                        let overdue = due.elapsed();
+                        if let Some(standstill) = Standstill::between(last, shown, period, overdue) {
                             standstill.tell(self.builds.len());
                         }
                         self.show_presence().await?;

@@ -49,14 +49,15 @@ impl Standstill {
                 code = "E-STANDSTILL",
                 seconds,
                 builds,
-                "this slave was stopped, or got no turn, and the master may have called it silent; builds went on without it"
+                "this slave was stopped, or got no turn, and the master may have called it silent; builds went on \
+                 without it"
             ),
             What::Machine => tracing::warn!(
                 code = "E-STANDSTILL",
                 seconds,
                 builds,
-                "this machine slept, or its clock was set, and the master may have called this slave silent; if it slept, \
-                 builds stood still too, and their time went on"
+                "this machine slept, or its clock was set, and the master may have called this slave silent; if it \
+                 slept, builds stood still too, and their time went on"
             ),
         }
     }

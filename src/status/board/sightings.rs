@@ -1,4 +1,4 @@
-//! Whether two of one slave are alive, by its signs of life alone: a copied slave that was never given a build reports nothing.
+//! Whether two of one slave are alive, by its signs of life alone: a copy that was given no build reports nothing.
 
 use std::collections::BTreeSet;
 
