@@ -13,6 +13,7 @@ mod nkey;
 mod publish;
 mod read;
 mod server;
+mod signs;
 mod stream;
 
 pub use announcements::Announcements;
@@ -25,4 +26,5 @@ pub use nkey::nkey;
 pub use publish::{Expected, Stored};
 pub use read::Delivery;
 pub use server::{Access, ServerConfig, User, server_config, users_list};
+pub use signs::{Sign, Signs};
 pub use stream::Stream;

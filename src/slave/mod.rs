@@ -15,6 +15,7 @@ mod parameter;
 mod repin;
 mod run;
 mod script;
+mod standstill;
 mod workspace;
 
 pub use config::{

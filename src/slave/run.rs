@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
@@ -26,6 +27,7 @@ use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
 use super::script::{ScriptFault, digest_script};
+use super::standstill::Standstill;
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
     Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
@@ -207,7 +209,10 @@ impl Running {
             let mut announcements = bus.announcements().await;
             self.learn_keyrings().await?;
             let mut commands = bus.commands(&config.name);
-            let mut presence = tokio::time::interval(config.presence_period);
+            let period = config.presence_period;
+            let mut presence = tokio::time::interval(period);
+            presence.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut shown = (self.voice.clock)();
             let mut head = tokio::time::interval(config.head_period);
             tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
             loop {
@@ -220,7 +225,14 @@ impl Running {
                         result?;
                         self.start_queued();
                     }
-                    _ = presence.tick() => self.show_presence().await?,
+                    due = presence.tick() => {
+                        let last = std::mem::replace(&mut shown, (self.voice.clock)());
+                        let overdue = due.elapsed();
+                        if let Some(standstill) = Standstill::between(last, shown, period, overdue) {
+                            standstill.tell(self.builds.len());
+                        }
+                        self.show_presence().await?;
+                    }
                     () = announcements.next() => {
                         self.learn_keyrings().await?;
                         self.look_at_head(Occasion::Announced).await?;

@@ -37,3 +37,4 @@ mod soak;
 mod trunk;
 mod up;
 mod viewers;
+mod watching;

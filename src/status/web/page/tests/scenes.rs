@@ -225,9 +225,7 @@ pub(super) fn big_farm() -> (Sample, Board) {
             rejected: 0,
             clock: None,
         };
-        board.apply(Event::Present(
-            sample.verify(&sample.others[slave], &presence),
-        ));
+        board.apply(sample.stored_present(&presence));
     }
     let order = sample.order("foo-maple", 1, 'c');
     add(&sample, &mut board, &order, 90_000, Verdict::Passed);
