@@ -16,11 +16,13 @@ use super::isolation;
 use super::journal::{Entry, JournalError};
 use super::keeper::{self, Ending, ExitRecord, Job};
 use super::outbox::{LogPlace, Voice};
+use super::results;
 use super::script::{ScriptCopy, copy_script};
 use super::workspace::{Workspace, remove_soon};
 use crate::bus::Bus;
 use crate::model::{
-    Build, Digest, Network, Outcome, PayloadId, ReportBody, Step, Text, Timestamp, Verdict,
+    Build, Digest, Network, Outcome, PayloadId, ReportBody, Step, TestResults, Text, Timestamp,
+    Verdict,
 };
 use crate::trust::Sha256;
 
@@ -203,6 +205,8 @@ impl Executor {
         place: &StepPlace<'_>,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Ran, StepFault> {
+        let mark = format!("{}-{}", place.id.to_hex(), place.number);
+        place.workspace.empty_reports(&mark)?;
         let folder = place.folder(&self.config.state);
         std::fs::create_dir_all(&folder)?;
         let script = match place.script(&folder) {
@@ -272,7 +276,8 @@ impl Executor {
         if let Ending::NotStarted(why) = &record.ending {
             return Err(StepFault::NotStarted(why.clone()));
         }
-        let outcome = outcome(&record);
+        let tests = results::gather_apart(place.workspace.reports.clone()).await;
+        let outcome = outcome(&record, tests);
         let verdict = outcome.verdict;
         self.voice.say(
             place.id,
@@ -368,7 +373,7 @@ impl Kept {
     }
 }
 
-fn outcome(record: &ExitRecord) -> Outcome {
+fn outcome(record: &ExitRecord, tests: Option<TestResults>) -> Outcome {
     let (verdict, exit, signal) = match record.ending {
         Ending::Exited(status) => (Verdict::of_exit(status), Some(status), None),
         Ending::Signalled(signal) => (Verdict::Failed, None, Some(signal)),
@@ -386,7 +391,7 @@ fn outcome(record: &ExitRecord) -> Outcome {
         log: record.log,
         log_bytes: record.log_bytes,
         log_cut: record.log_cut,
-        tests: None,
+        tests,
         limit: None,
         peak_processes: None,
         counted: None,

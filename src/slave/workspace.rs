@@ -52,7 +52,8 @@ pub(super) struct Workspace {
     /// One per builder, shared by all steps.
     pub(super) folder: PathBuf,
     cache: PathBuf,
-    reports: PathBuf,
+    /// What a step's tests leave behind for people, and nothing of the step before.
+    pub(super) reports: PathBuf,
     discarded: Vec<PathBuf>,
 }
 
@@ -93,6 +94,22 @@ impl Workspace {
             fs::create_dir_all(folder)?;
         }
         Ok(workspace)
+    }
+
+    /// Empties the folder of test reports before a step, so that what is there afterwards is that step's own. What the step
+    /// before left is put out of the way, under a name that has `mark` in it.
+    pub(super) fn empty_reports(&self, mark: &str) -> io::Result<()> {
+        // Mostly it is empty, and then this is all.
+        if let Err(error) = fs::remove_dir(&self.reports)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let discarded = self
+                .reports
+                .with_file_name(format!("{DISCARDED}{mark}-reports"));
+            fs::rename(&self.reports, &discarded)?;
+            remove_soon(vec![discarded]);
+        }
+        fs::create_dir(&self.reports)
     }
 
     /// What was put out of the way.
