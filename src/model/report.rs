@@ -244,6 +244,18 @@ pub enum Isolation {
     Namespaces,
 }
 
+impl Isolation {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Landlock => "landlock",
+            Self::Namespaces => "namespaces",
+        }
+    }
+}
+
 /// What scripts can reach of the network, least first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -254,6 +266,18 @@ pub enum Network {
     NoTcp,
     /// All.
     On,
+}
+
+impl Network {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::NoTcp => "no-tcp",
+            Self::On => "on",
+        }
+    }
 }
 
 /// A piece of a log, addressed by its place; overlapping pieces agree.
