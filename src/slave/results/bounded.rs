@@ -14,7 +14,7 @@ const MAX_WARNINGS: usize = 8;
 const MAX_TEXT: usize = 200;
 
 /// So much of a line is looked at, in bytes: it may be full of escape sequences, which are taken out.
-pub(super) const MAX_LINE: usize = 4096;
+pub(super) const MAX_LINE: usize = 1024;
 
 /// Test results so far.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 //! There is no schema that all follow. Tests are counted one by one: the totals that stand in attributes differ in what
 //! they count. Only where they claim more failures than are named is that said. Entities are never expanded.
 
-use std::io::BufRead;
+use std::io::{BufRead, ErrorKind};
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
@@ -11,6 +11,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::Fault;
 use super::bounded::{Bounded, MAX_LINE, Said, cut};
+use super::shortened::Shortened;
 
 /// How deep elements may be nested; real files have five levels or six.
 const MAX_DEPTH: usize = 64;
@@ -20,7 +21,7 @@ const MAX_ATTRIBUTES: usize = 64;
 
 /// Reads one file.
 pub(super) fn read(input: impl BufRead, found: &mut Bounded) -> Result<(), Fault> {
-    let mut reader = Reader::from_reader(input);
+    let mut reader = Reader::from_reader(Shortened::new(input));
     let mut document = Document {
         open: Vec::new(),
         case: None,
@@ -38,6 +39,9 @@ pub(super) fn read(input: impl BufRead, found: &mut Bounded) -> Result<(), Fault
                 if let Err(fault) = document.take(&event) {
                     break Err(fault);
                 }
+            }
+            Err(quick_xml::Error::Io(error)) if error.kind() == ErrorKind::FileTooLarge => {
+                break Err(Fault::LongTag);
             }
             Err(quick_xml::Error::Io(error)) => break Err(Fault::Unreadable(error.kind().into())),
             Err(error) => break Err(Fault::Xml(error)),

@@ -1,13 +1,14 @@
 //! What a script's tests left in the folder `$PYBOTS_REPORTS`.
 //!
-//! `*.xml` is JUnit, `*.tap` is TAP, and `*.subunit`, or whatever begins as it does, is subunit v2. All else is left alone.
-//! The files come from foreign code. So none is reached through a symbolic link, none can make the slave wait, each is
-//! read as a stream up to a limit, and what is kept of all together has limits too: a report must stay small enough to
-//! be sent. A broken file gives a warning, and what was read of it until then counts.
+//! `*.xml` is JUnit, `*.tap` is TAP, and `*.subunit`, or whatever begins as it does, is subunit v2. All else is left
+//! alone. The files come from foreign code. So none is reached through a symbolic link, none can make the slave wait,
+//! each is read as a stream up to a limit, and what is kept of all together has limits too: a report must stay small
+//! enough to be sent. A broken file gives a warning, and what was read of it until then counts.
 
 mod bounded;
 mod folder;
 mod junit;
+mod shortened;
 mod subunit;
 mod tap;
 #[cfg(test)]
@@ -42,6 +43,8 @@ enum Fault {
     Xml(quick_xml::Error),
     #[error("is nested too deeply, and counts up to there")]
     TooDeep,
+    #[error("has a tag that is too long, and counts up to there")]
+    LongTag,
     #[error("ends in the middle, and counts up to there")]
     Cut,
     #[error("counts {claimed} failures and errors, and describes {named}; the log has the others")]

@@ -141,10 +141,12 @@ fn broken_junit_gives_a_warning_and_counts_as_far_as_it_was_read() {
         "<!DOCTYPE t [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>".to_owned()
             + &written("a", "&x;"),
         said(
-            &"n".repeat(10 << 20),
-            &format!("\x1b[31m{}", "m".repeat(10 << 20)),
+            &"n".repeat(100 << 10),
+            &format!("\x1b[31m{}", "m".repeat(100 << 10)),
         ),
         one("a", &format!(" {}><failure/>", "b=\"c\" ".repeat(100_000))),
+        said("a", &"m".repeat(10 << 20)),
+        written("a", &format!("<![CDATA[{}]]>", "m\n".repeat(5 << 20))),
         said(
             "\u{202e}a\x1b[2Jb\n\x1b]0;title\x07c",
             "&#27;[1mred&#x202e;",
@@ -180,8 +182,14 @@ fn broken_junit_gives_a_warning_and_counts_as_far_as_it_was_read() {
     0 passed, 1 failed, 0 skipped, 0 unlisted
     nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…: mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm…
 
+    0 passed, 0 failed, 0 skipped, 0 unlisted
+    ! file has a tag that is too long, and counts up to there
+
     0 passed, 1 failed, 0 skipped, 0 unlisted
-    a: -
+    a: mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm…
+
+    0 passed, 1 failed, 0 skipped, 0 unlisted
+    a: m
 
     0 passed, 1 failed, 0 skipped, 0 unlisted
      ab: red
