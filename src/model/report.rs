@@ -272,6 +272,18 @@ pub enum Network {
     On,
 }
 
+impl Network {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::NoTcp => "no-tcp",
+            Self::On => "on",
+        }
+    }
+}
+
 /// A piece of a log, addressed by its place; overlapping pieces agree.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogChunk {

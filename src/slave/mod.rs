@@ -13,6 +13,7 @@ mod keeper;
 mod outbox;
 mod parameter;
 mod repin;
+mod results;
 mod run;
 mod script;
 mod standstill;

@@ -54,7 +54,8 @@ pub(super) struct Workspace {
     /// One per builder, shared by all steps.
     pub(super) folder: PathBuf,
     cache: PathBuf,
-    reports: PathBuf,
+    /// What a step's tests leave behind for people, and nothing of the step before.
+    pub(super) reports: PathBuf,
     temporary: PathBuf,
     home: PathBuf,
     discarded: Vec<PathBuf>,
@@ -118,17 +119,19 @@ impl Workspace {
             .try_for_each(fs::create_dir_all)
     }
 
-    /// Puts result files out of the way, under a name that ends with `mark`: what is in the folder after a step is that
-    /// step's own.
-    pub(super) fn clear_reports(&self, mark: &str) -> io::Result<()> {
-        if fs::read_dir(&self.reports)?.next().is_none() {
-            return Ok(());
+    /// Empties the folder of test reports before a step, so that what is there afterwards is that step's own. What the step
+    /// before left is put out of the way, under a name that has `mark` in it.
+    pub(super) fn empty_reports(&self, mark: &str) -> io::Result<()> {
+        // Mostly it is empty, and then this is all.
+        if let Err(error) = fs::remove_dir(&self.reports)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let discarded = self
+                .reports
+                .with_file_name(format!("{DISCARDED}{mark}-reports"));
+            fs::rename(&self.reports, &discarded)?;
+            remove_soon(vec![discarded]);
         }
-        let discarded = self
-            .reports
-            .with_file_name(format!("{DISCARDED}{mark}-reports"));
-        fs::rename(&self.reports, &discarded)?;
-        remove_soon(vec![discarded]);
         fs::create_dir(&self.reports)
     }
 

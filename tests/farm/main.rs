@@ -34,6 +34,7 @@ mod rights;
 mod secrets;
 mod seen;
 mod soak;
+mod test_results;
 mod trunk;
 mod up;
 mod viewers;

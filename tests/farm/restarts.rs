@@ -29,7 +29,10 @@ async fn farm() -> Farm {
 }
 
 fn whole_log() -> String {
-    (1..=4000).map(|line| format!("line {line}\n")).collect()
+    (1..=4000)
+        .map(|line| format!("line {line}\n"))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 async fn printed(farm: &Farm) {
@@ -64,9 +67,12 @@ async fn a02_a_build_whose_slave_is_killed_ends_with_its_real_verdict_and_a_whol
     farm.settle(2).await;
     assert_eq!(farm.ran().len(), 3, "nothing runs twice: {:?}", farm.ran());
     let exits: Vec<_> = (farm.reports().await.iter())
-        .filter_map(|report| match &report.body().body {
-            ReportBody::StepFinished { outcome, .. } => outcome.exit,
-            _ => None,
+        .filter_map(|report| {
+            if let ReportBody::StepFinished { outcome, .. } = &report.body().body {
+                outcome.exit
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(exits, [7, 0, 0], "each step is reported once");

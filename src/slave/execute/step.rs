@@ -18,6 +18,7 @@ use crate::slave::gate::Recipe;
 use crate::slave::journal::{Entry, JournalError};
 use crate::slave::keeper::{self, Allowance, Ending, ExitRecord, Haste, Job, Stage};
 use crate::slave::outbox::LogPlace;
+use crate::slave::results;
 use crate::slave::script::copy_script;
 use crate::slave::workspace::Workspace;
 
@@ -110,7 +111,8 @@ impl Executor {
         if let Ending::NotStarted(why) = record.ending {
             return Err(StepFault::NotStarted(why));
         }
-        let outcome = outcome(&record, None);
+        let tests = results::gather_apart(place.workspace.reports.clone()).await;
+        let outcome = outcome(&record, tests);
         let ran = Ran::Ended {
             verdict: outcome.verdict,
             log: outcome.log,
@@ -136,7 +138,7 @@ impl Executor {
             let _ = fs::remove_dir_all(folder);
         })?;
         let mark = format!("{}-{}", self.voice.instance, place.number);
-        place.workspace.clear_reports(&mark)?;
+        place.workspace.empty_reports(&mark)?;
         keeper::prepare(folder, &job)?;
         // That the command runs is on disk since it was accepted; this is where a slave that was killed finds its output.
         let entry = Entry::Log {

@@ -173,12 +173,14 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Sighting, Duration);
+
     #[test]
     fn each_limit_is_named_as_soon_as_it_is_passed_and_not_before() {
         let allowance = allowance();
         assert_eq!(allowance.exceeded(&fine()), None);
         let second = Duration::from_secs(1);
-        let cases: [(fn(&mut Sighting, Duration), Limit); 8] = [
+        let cases: Vec<(Change, Limit)> = vec![
             (|seen, second| seen.running += second, Limit::WallTime),
             (|seen, second| seen.silent += second, Limit::SilentTime),
             (|seen, second| seen.usage.cpu += second, Limit::CpuTime),

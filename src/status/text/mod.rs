@@ -9,6 +9,7 @@ mod log;
 mod odd;
 pub(super) mod since;
 mod span;
+mod step;
 mod table;
 mod verification;
 
@@ -22,8 +23,11 @@ pub use span::{age, span};
 pub use verification::write_verification;
 
 pub(super) use board::slave_mark;
-pub(super) use build::{detail, isolation_word, later, step_badge};
+pub(super) use build::{detail, later};
 pub(super) use odd::warnings;
+pub(super) use step::{
+    Failing, confined, confined_otherwise, edited, inexact, over_limit, step_badge,
+};
 
 use crate::model::{BuildState, Verdict};
 use crate::status::row::Shown;
