@@ -15,6 +15,7 @@ mod parameter;
 mod repin;
 mod run;
 mod script;
+mod shipper;
 mod workspace;
 
 pub use config::{BuilderSettings, Mapping, SlaveConfig, SlaveConfigError, WorkspaceRule};
