@@ -14,12 +14,13 @@ use tokio::time::timeout;
 
 use super::build::BuildStatus;
 use super::live::{BusState, Live};
+use super::log::cut_off;
 use super::log_index::LogIndex;
 use super::log_window::{
     Chosen, LineWriter, LogLine, LogView, LogWindow, Place, Plan, Run, WINDOW_BYTES, window,
 };
 use super::tail::Unproven;
-use super::terminal::Sanitizer;
+use super::terminal::{MARK, Sanitizer};
 use super::view::open_chunk;
 use crate::bus::{BusError, Delivery, Follower, Next, Stream};
 use crate::model::{LogChunk, PayloadId, Verdict};
@@ -261,6 +262,8 @@ impl Logs {
             sanitizer: Sanitizer::new(false),
             next: 0,
             offset: 0,
+            open_line: false,
+            over: false,
         };
         stream::unfold(Some(text), async |text| {
             let mut text = text?;
@@ -338,26 +341,29 @@ fn is_large(build: &BuildStatus) -> bool {
 
 /// Says at the window's end what never came, and what the slave did not keep.
 fn with_end(mut window: LogWindow, build: &BuildStatus) -> LogWindow {
-    if window.later {
-        return window;
-    }
-    let step = build.steps.get(usize::from(window.step));
-    let Some(outcome) = step.and_then(|step| step.outcome.as_ref()) else {
-        return window;
-    };
-    let missing = outcome.log_bytes.saturating_sub(window.bytes);
-    if missing > 0 {
-        let note = format!("the stream does not hold the last {missing} bytes");
-        window.lines.push(LogLine::note(window.next_line, note));
-    }
-    if outcome.log_cut > 0 {
-        let note = format!(
-            "the slave kept no more: {} bytes were cut off at its owner's cap",
-            outcome.log_cut
-        );
-        window.lines.push(LogLine::note(window.next_line, note));
+    if !window.later {
+        for note in ending_notes(build, window.step, window.bytes) {
+            window.lines.push(LogLine::note(window.next_line, note));
+        }
     }
     window
+}
+
+/// What is said behind the last byte of a step's output, if `held` bytes of it are there.
+fn ending_notes(build: &BuildStatus, step: u16, held: u64) -> Vec<String> {
+    let step = build.steps.get(usize::from(step));
+    let Some(outcome) = step.and_then(|step| step.outcome.as_ref()) else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    let missing = outcome.log_bytes.saturating_sub(held);
+    if missing > 0 {
+        notes.push(format!("the stream does not hold the last {missing} bytes"));
+    }
+    if outcome.log_cut > 0 {
+        notes.push(cut_off(outcome.log_cut));
+    }
+    notes
 }
 
 /// What is said of a step whose output the stream does not hold, though the slave has sent some.
@@ -397,21 +403,32 @@ struct Text {
     sanitizer: Sanitizer,
     next: u64,
     offset: u64,
+    /// Whether the last line is not ended.
+    open_line: bool,
+    over: bool,
 }
 
 impl Text {
     async fn next(&mut self) -> Result<Option<Bytes>, BusError> {
+        if self.over {
+            return Ok(None);
+        }
         let bus = self.logs.live.bus();
         let subject = bus
             .subjects()
             .log(&self.build.order.slave, &self.build.id());
         let batch = bus.read(Stream::Logs, &subject, self.next).await?;
+        let mut text = String::new();
         let Some(last) = batch.last() else {
+            self.over = true;
+            for note in ending_notes(&self.build, self.step, self.offset) {
+                self.note(&note, &mut text);
+            }
             let rest = self.sanitizer.finish();
-            return Ok((!rest.is_empty()).then(|| rest.into()));
+            text += &rest;
+            return Ok((!text.is_empty()).then(|| text.into()));
         };
         self.next = last.sequence.saturating_add(1);
-        let mut text = String::new();
         for delivery in &batch {
             let Ok(chunk) = self.logs.open(&self.build, delivery) else {
                 continue;
@@ -420,24 +437,41 @@ impl Text {
                 continue;
             }
             if chunk.offset > self.offset {
-                text += &self.sanitizer.finish();
                 let missing = chunk.offset - self.offset;
-                text += &[
-                    "
-[",
-                    &missing.to_string(),
-                    " bytes are missing here]
-",
-                ]
-                .concat();
+                self.note(&format!("{missing} bytes are missing here"), &mut text);
                 self.offset = chunk.offset;
             }
             let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);
             let fresh = chunk.bytes.get(known..).unwrap_or_default();
-            text += &self.sanitizer.push(fresh);
+            self.output(fresh, &mut text);
             self.offset = self.offset.saturating_add(fresh.len() as u64);
         }
         Ok(Some(text.into()))
+    }
+
+    fn output(&mut self, bytes: &[u8], text: &mut String) {
+        let safe = self.sanitizer.push(bytes);
+        self.put(&safe, text);
+    }
+
+    /// A line of our own; no line of a script begins so.
+    fn note(&mut self, note: &str, text: &mut String) {
+        let rest = self.sanitizer.finish();
+        self.put(&rest, text);
+        if std::mem::take(&mut self.open_line) {
+            text.push('\n');
+        }
+        text.push(MARK);
+        text.push(' ');
+        text.push_str(note);
+        text.push('\n');
+    }
+
+    fn put(&mut self, safe: &str, text: &mut String) {
+        if !safe.is_empty() {
+            self.open_line = !safe.ends_with('\n');
+        }
+        text.push_str(safe);
     }
 }
 
