@@ -29,6 +29,8 @@ pub struct Pipeline {
     bus: Bus,
     subject: String,
     returns: Returns,
+    /// The connection that all under way was sent over.
+    connection: u64,
     under_way: VecDeque<UnderWay>,
     pause: Duration,
 }
@@ -65,6 +67,7 @@ impl Bus {
             bus: self.clone(),
             subject,
             returns: self.returns(),
+            connection: self.connection(),
             under_way: VecDeque::new(),
             pause: FIRST_PAUSE,
         }
@@ -96,6 +99,10 @@ impl Pipeline {
 
     /// Sends the next message. `id` lets the server drop a repeat.
     pub async fn send(&mut self, room: Room, id: String, bytes: Vec<u8>) {
+        if self.connection != self.bus.connection() {
+            // What went over the one before may be lost, and comes first.
+            self.send_all().await;
+        }
         let mut message = UnderWay {
             id,
             bytes: bytes.into(),
@@ -143,8 +150,13 @@ impl Pipeline {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         self.bus.until_connected().await;
+        self.send_all().await;
+    }
+
+    async fn send_all(&mut self) {
         // What happens to this connection from here on is news.
         self.returns = self.bus.returns();
+        self.connection = self.bus.connection();
         for message in &mut self.under_way {
             message.send(&self.bus, &self.subject).await;
         }

@@ -328,3 +328,33 @@ async fn what_is_under_way_is_bounded_over_all_logs_while_the_bus_is_away() {
     }
     assert!(farm.bus.room().now_or_never().is_some());
 }
+
+#[tokio::test]
+async fn what_a_dead_connection_took_along_is_stored_before_what_is_sent_after_it() {
+    let mut farm = Farm::new().await;
+    let subject = log_subject(&farm);
+    let mut pipeline = farm.bus.pipeline(subject.clone());
+    // A server that takes no more in, and dies so.
+    farm.server.pause();
+    for number in 1..=3 {
+        let room = farm.bus.room().await;
+        let id = number.to_string();
+        pipeline.send(room, id.clone(), id.into_bytes()).await;
+    }
+    farm.server.kill();
+    eventually("the connection is known to be lost", || async {
+        (!farm.bus.is_connected()).then_some(())
+    })
+    .await;
+    farm.start_server();
+    let room = farm.bus.room().await;
+    pipeline.send(room, "4".to_owned(), b"4".to_vec()).await;
+    while !pipeline.is_empty() {
+        if let Word::Lost = pipeline.word().await {
+            pipeline.send_again().await;
+        }
+    }
+    let held = farm.bus.read_all(Stream::Logs, &subject, 1).await.unwrap();
+    let held: Vec<&[u8]> = held.iter().map(|held| &held.bytes[..]).collect();
+    assert_eq!(held, [b"1", b"2", b"3", b"4"]);
+}
