@@ -1,5 +1,7 @@
 //! Reads logs from the stream, a part at a time: what is held in memory does not follow a log's size.
 
+mod text;
+
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::time::timeout;
 
+use self::text::Text;
 use super::build::BuildStatus;
 use super::live::{BusState, Live};
 use super::log::cut_off;
@@ -20,7 +23,6 @@ use super::log_window::{
     Chosen, LineWriter, LogLine, LogView, LogWindow, Place, Plan, Run, WINDOW_BYTES, window,
 };
 use super::tail::Unproven;
-use super::terminal::{MARK, Sanitizer};
 use super::view::open_chunk;
 use crate::bus::{BusError, Delivery, Follower, Next, Stream};
 use crate::model::{LogChunk, PayloadId, Verdict};
@@ -255,16 +257,7 @@ impl Logs {
         build: BuildStatus,
         step: u16,
     ) -> impl Pieces<Item = Result<Bytes, BusError>> {
-        let text = Text {
-            logs: self,
-            build,
-            step,
-            sanitizer: Sanitizer::new(false),
-            next: 0,
-            offset: 0,
-            open_line: false,
-            over: false,
-        };
+        let text = Text::new(self, build, step);
         stream::unfold(Some(text), async |text| {
             let mut text = text?;
             match text.next().await {
@@ -393,86 +386,6 @@ pub fn telling_step(build: &BuildStatus) -> Option<u16> {
         build.ending.is_some() && outcome.is_none_or(|outcome| wrong(outcome.verdict))
     });
     failed.or_else(|| steps().last()).map(|(step, _)| step)
-}
-
-/// A step's output as text.
-struct Text {
-    logs: Arc<Logs>,
-    build: BuildStatus,
-    step: u16,
-    sanitizer: Sanitizer,
-    next: u64,
-    offset: u64,
-    /// Whether the last line is not ended.
-    open_line: bool,
-    over: bool,
-}
-
-impl Text {
-    async fn next(&mut self) -> Result<Option<Bytes>, BusError> {
-        if self.over {
-            return Ok(None);
-        }
-        let bus = self.logs.live.bus();
-        let subject = bus
-            .subjects()
-            .log(&self.build.order.slave, &self.build.id());
-        let batch = bus.read(Stream::Logs, &subject, self.next).await?;
-        let mut text = String::new();
-        let Some(last) = batch.last() else {
-            self.over = true;
-            for note in ending_notes(&self.build, self.step, self.offset) {
-                self.note(&note, &mut text);
-            }
-            let rest = self.sanitizer.finish();
-            text += &rest;
-            return Ok((!text.is_empty()).then(|| text.into()));
-        };
-        self.next = last.sequence.saturating_add(1);
-        for delivery in &batch {
-            let Ok(chunk) = self.logs.open(&self.build, delivery) else {
-                continue;
-            };
-            if chunk.step != self.step {
-                continue;
-            }
-            if chunk.offset > self.offset {
-                let missing = chunk.offset - self.offset;
-                self.note(&format!("{missing} bytes are missing here"), &mut text);
-                self.offset = chunk.offset;
-            }
-            let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);
-            let fresh = chunk.bytes.get(known..).unwrap_or_default();
-            self.output(fresh, &mut text);
-            self.offset = self.offset.saturating_add(fresh.len() as u64);
-        }
-        Ok(Some(text.into()))
-    }
-
-    fn output(&mut self, bytes: &[u8], text: &mut String) {
-        let safe = self.sanitizer.push(bytes);
-        self.put(&safe, text);
-    }
-
-    /// A line of our own; no line of a script begins so.
-    fn note(&mut self, note: &str, text: &mut String) {
-        let rest = self.sanitizer.finish();
-        self.put(&rest, text);
-        if std::mem::take(&mut self.open_line) {
-            text.push('\n');
-        }
-        text.push(MARK);
-        text.push(' ');
-        text.push_str(note);
-        text.push('\n');
-    }
-
-    fn put(&mut self, safe: &str, text: &mut String) {
-        if !safe.is_empty() {
-            self.open_line = !safe.ends_with('\n');
-        }
-        text.push_str(safe);
-    }
 }
 
 /// A step's output as it comes.
