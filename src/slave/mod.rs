@@ -16,6 +16,7 @@ mod repin;
 mod results;
 mod run;
 mod script;
+mod shipper;
 mod standstill;
 mod workspace;
 

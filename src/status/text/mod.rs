@@ -18,7 +18,7 @@ pub use build::write_build;
 pub use entry::write_entry;
 pub use explanation::write_explanation;
 pub use list::write_builds;
-pub use log::LogPrinter;
+pub use log::{LogPrinter, write_raw_log};
 pub use span::{age, span};
 pub use verification::write_verification;
 
