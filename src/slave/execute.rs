@@ -42,6 +42,8 @@ pub(super) struct Executor {
     pub(super) bus: Bus,
     /// Our own binary, which is executed again as the keeper.
     pub(super) program: PathBuf,
+    /// Where bubblewrap is, if namespaces can be had.
+    pub(super) bubblewrap: Option<PathBuf>,
 }
 
 /// Why a step came to no verdict of its own: the machine's fault, not the code's.
@@ -234,9 +236,12 @@ impl Executor {
                 place.step,
                 &script.original,
             ),
-            confinement: place
-                .workspace
-                .confinement(&self.config, place.recipe, &script.original),
+            confinement: place.workspace.confinement(
+                &self.config,
+                place.recipe,
+                &script.original,
+                self.bubblewrap.as_deref(),
+            ),
             arguments: Vec::new(),
             workspace: place.workspace.folder.clone(),
             timeout_ms: milliseconds(place.step.timeout.min(place.recipe.mapping.limits.wall)),

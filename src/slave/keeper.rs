@@ -18,7 +18,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use nix::unistd::Pid;
 
-use super::isolation::{self, Confinement, Program};
+use super::isolation::{self, Confinement, Program, Started};
 use crate::model::{Clock, Digest, Timestamp};
 use crate::trust::Sha256;
 
@@ -217,7 +217,10 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
         environment: &job.environment,
         folder: &job.workspace,
     };
-    let mut child = job.confinement.spawn(&program, input)?;
+    let Started {
+        mut child,
+        mut around,
+    } = job.confinement.spawn(&program, input)?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let cap = job.log_cap;
     let (copied, copy_result) = mpsc::channel();
@@ -225,10 +228,12 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     let (exited, exit) = mpsc::channel();
     thread::spawn(move || exited.send(child.wait()));
 
-    let ending = match wait(folder, &exit, Duration::from_millis(job.timeout_ms)) {
+    let waited = wait(folder, &exit, Duration::from_millis(job.timeout_ms));
+    let never_began = matches!(&waited, Waited::Exited(Ok(status)) if around.never_began(*status));
+    let ending = match waited {
         Waited::Exited(status) => status.map_or(Ending::Signalled(0), status_of),
-        Waited::Overtime => end_politely(group, &exit, Ending::TimedOut),
-        Waited::Stop => end_politely(group, &exit, Ending::Stopped),
+        Waited::Overtime => end_politely(around.group(), &exit, Ending::TimedOut),
+        Waited::Stop => end_politely(around.group(), &exit, Ending::Stopped),
     };
     isolation::end_tree(group);
     // With the tree gone the pipe has no writer left, so the copy comes to its end; unless a process outside the tree was
@@ -236,6 +241,12 @@ fn run(folder: &Path, job: &Job, spool: File) -> io::Result<Ended> {
     let log = match copy_result.recv_timeout(GRACE) {
         Ok(log) => log,
         Err(_) => so_far(folder),
+    };
+    let ending = if never_began {
+        // Nothing else had a chance to say anything.
+        Ending::NotStarted(isolation::reason(&fs::read(self::spool(folder))?))
+    } else {
+        ending
     };
     Ok(Ended { ending, log })
 }
@@ -263,11 +274,13 @@ fn wait(folder: &Path, exit: &mpsc::Receiver<io::Result<ExitStatus>>, timeout: D
 }
 
 fn end_politely(
-    group: Pid,
+    group: Option<Pid>,
     exit: &mpsc::Receiver<io::Result<ExitStatus>>,
     ending: Ending,
 ) -> Ending {
-    isolation::ask_to_end(group);
+    if let Some(group) = group {
+        isolation::ask_to_end(group);
+    }
     // Whatever it does with the time, it is over after it.
     let _ = exit.recv_timeout(GRACE);
     ending
@@ -352,6 +365,7 @@ mod tests {
             confinement: Confinement {
                 level: Isolation::Plain,
                 network: Network::On,
+                bubblewrap: None,
                 readable: Vec::new(),
                 writable: Vec::new(),
                 hidden: Vec::new(),
