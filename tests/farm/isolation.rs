@@ -54,15 +54,12 @@ async fn start_after(farm: &mut Farm, first: &str) {
 async fn attack(farm: &Farm) -> (String, ReportBody) {
     let id = farm.send(&farm.order(1, &["attack"])).await;
     let ending = farm.ending(id).await;
-    let bytes: u64 = farm
-        .reports()
-        .await
-        .iter()
-        .map(|report| match &report.body().body {
-            ReportBody::StepFinished { outcome, .. } => outcome.log_bytes,
-            _ => 0,
-        })
-        .sum();
+    let mut bytes = 0;
+    for report in farm.reports().await {
+        if let ReportBody::StepFinished { outcome, .. } = &report.body().body {
+            bytes += outcome.log_bytes;
+        }
+    }
     let log = eventually("the log", || async {
         let log = farm.log(&"foo-linux/1".parse().unwrap()).await;
         (log.len() as u64 >= bytes).then_some(log)
@@ -79,11 +76,15 @@ fn state(farm: &Farm) -> String {
 /// How the one step and the whole build say that they were kept apart, in signed words.
 async fn said(farm: &Farm, ending: &ReportBody) -> (Isolation, Network) {
     let reports = farm.reports().await;
-    let step = reports.iter().find_map(|report| match report.body().body {
-        ReportBody::StepStarted {
+    let mut steps = reports.iter().filter_map(|report| {
+        if let ReportBody::StepStarted {
             isolation, network, ..
-        } => Some((isolation, network)),
-        _ => None,
+        } = report.body().body
+        {
+            Some((isolation, network))
+        } else {
+            None
+        }
     });
     let ReportBody::Finished {
         isolation, network, ..
@@ -91,7 +92,7 @@ async fn said(farm: &Farm, ending: &ReportBody) -> (Isolation, Network) {
     else {
         panic!("{ending:?}")
     };
-    assert_eq!(step, Some((*isolation, *network)));
+    assert_eq!(steps.next(), Some((*isolation, *network)));
     (*isolation, *network)
 }
 
@@ -117,8 +118,8 @@ async fn a76_the_slaves_keys_and_journal_can_be_read_at_plain_only() {
     for level in LEVELS {
         let farm = prepared(&format!("level = \"{}\"", level.word()), "").await;
         let body = format!(
-            "cd {}; ls -A; cat report.key bus.nk journal* jobs/*/job.json; \
-             cat /proc/*/environ | tr '\\0' '\\n' | grep -c MARK; true",
+            "cd {}; ls -A; cat report.key bus.nk jobs/*/job.json; head -c 13 journal.db; \
+             cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c MARK; true",
             state(&farm)
         );
         farm.script("attack.sh", &body);
@@ -209,7 +210,7 @@ async fn a72_nothing_is_left_of_a_step_at_each_level() {
             .filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok())
             .filter(|line| line.contains(&nap))
             .collect();
-        assert_eq!(alive, [String::new(); 0], "{level:?}");
+        assert_eq!(alive, Vec::<String>::new(), "{level:?}");
     }
 }
 
@@ -220,9 +221,9 @@ async fn a_program_gives_no_rights_that_its_caller_has_not_except_at_plain() {
                     unshare --user --map-root-user true 2>/dev/null && echo ' unshared'";
         let (log, _) = attack(&farm_at(level, body).await).await;
         assert_eq!(log.contains("NoNewPrivs:\t1"), level > Isolation::Plain);
-        if level == Isolation::Namespaces {
-            let none = "CapEff:\t0000000000000000CapBnd:\t0000000000000000NoNewPrivs:\t1";
-            assert_eq!(log, none);
+        assert!(level < Isolation::Namespaces || !log.contains("unshared"));
+        if level > Isolation::Plain {
+            assert!(log.contains("CapEff:\t0000000000000000"), "{log}");
         }
     }
 }

@@ -9,8 +9,13 @@ use std::thread;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
-    path_beneath_rules,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError,
+    RulesetStatus, Scope, path_beneath_rules,
+};
+
+use nix::unistd::geteuid;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
 };
 
 use super::plan::{self, SYSTEM, User, Wanted};
@@ -79,6 +84,7 @@ impl Confinement {
         }
         thread::scope(|scope| {
             let started = scope.spawn(|| {
+                drop_capabilities()?;
                 self.restrict(program.script)?;
                 super::start(program, &environment, output)
             });
@@ -97,9 +103,9 @@ impl Confinement {
             home: None,
             user: User::Other,
         })?;
-        let real =
+        let canonical =
             |path: &PathBuf| fs::canonicalize(path).map_err(|error| plan::missing(path, &error));
-        let all = |paths: &[PathBuf]| paths.iter().map(real).collect::<io::Result<Vec<_>>>();
+        let all = |paths: &[PathBuf]| paths.iter().map(canonical).collect::<io::Result<Vec<_>>>();
         let hidden = all(&self.hidden)?;
         let readable = all(&self.readable)?;
         let system = SYSTEM
@@ -112,8 +118,9 @@ impl Confinement {
         read.retain(|path| !hidden.iter().any(|hidden| path.starts_with(hidden)));
         read.push(script.to_owned());
         let mut write = all(&self.writable)?;
-        write.extend([real(&self.temporary)?, real(&self.home)?]);
-        let guarded: Vec<PathBuf> = hidden.into_iter().chain(readable).collect();
+        write.extend([canonical(&self.temporary)?, canonical(&self.home)?]);
+        let only_readable = readable.into_iter().filter(|path| !write.contains(path));
+        let guarded: Vec<PathBuf> = hidden.into_iter().chain(only_readable).collect();
         let write = without(write, &guarded)?;
         let refused = |error: RulesetError| io::Error::other(error);
         let mut ruleset = Ruleset::default()
@@ -145,13 +152,29 @@ impl Confinement {
                 let access = AccessFs::ReadFile | AccessFs::WriteFile;
                 ruleset.add_rules(path_beneath_rules(DEVICES, access))
             })
-            .and_then(|ruleset| ruleset.restrict_self())
+            .and_then(RulesetCreated::restrict_self)
             .map_err(refused)?;
         if status.ruleset == RulesetStatus::NotEnforced || !status.no_new_privs {
             return Err(io::Error::other("Landlock was not applied"));
         }
         Ok(())
     }
+}
+
+/// Takes from this thread, and from whatever it starts, all that root may do beyond its files.
+fn drop_capabilities() -> io::Result<()> {
+    if geteuid().is_root() {
+        for capability in CapabilitySet::all() {
+            // Not every kernel knows all of them.
+            let _ = remove_capability_from_bounding_set(capability);
+        }
+    }
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, none)?)
 }
 
 /// What of `todo` is left without what is `guarded`: a folder that holds something guarded stands for all that it holds
