@@ -238,7 +238,7 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         bus,
         instance: instance()?,
         program: files::program()?,
-        abilities: Abilities::probe(),
+        abilities: Abilities::probe(&files::search_path()),
         clock: clock::now,
     };
     match slave.run(leave_signal()).await {

@@ -36,6 +36,8 @@ pub(super) struct Executor {
     pub(super) bus: Bus,
     /// Our own binary, which is executed again as the keeper.
     pub(super) program: PathBuf,
+    /// Where bubblewrap is, if namespaces can be had.
+    pub(super) bubblewrap: Option<PathBuf>,
 }
 
 impl Executor {

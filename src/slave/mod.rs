@@ -25,7 +25,7 @@ pub use config::{
     ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
 };
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
-pub use isolation::{Abilities, Weaker};
+pub use isolation::{Abilities, Weaker, close_inherited, shows_siblings};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use parameter::{Grammar, GrammarError, ParameterFault};

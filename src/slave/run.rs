@@ -160,6 +160,7 @@ impl Slave {
     fn begin(self, journal: Arc<Mutex<Journal>>, mut reader: Reader, lock: File) -> Running {
         // Of itself it need not ask the roster.
         reader.know_reporter(self.config.name.clone(), &self.key);
+        let bubblewrap = self.abilities.namespaces.clone().ok();
         let gate = Gate::new(self.config.clone(), self.key.id(), self.abilities);
         let voice = Arc::new(Voice {
             key: self.key,
@@ -177,6 +178,7 @@ impl Slave {
             voice: Arc::clone(&voice),
             bus: self.bus,
             program: self.program,
+            bubblewrap,
         });
         Running {
             executor,

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use super::config::{IsolationSettings, SlaveConfig, WorkspaceRule};
 use super::gate::Recipe;
-use super::isolation::Confinement;
+use super::isolation::{Confinement, shows_siblings};
 use crate::model::{Build, BuilderName, Step};
 
 /// How the names of folders begin that only wait for being removed.
@@ -153,12 +153,13 @@ impl Workspace {
             .collect()
     }
 
-    /// How a step's script is kept apart, with `script` being where its owner keeps it.
+    /// How a step's script is kept apart, with `script` being where its owner keeps it, by `bubblewrap` if that is used.
     pub(super) fn confinement(
         &self,
         config: &SlaveConfig,
         recipe: &Recipe,
         script: &Path,
+        bubblewrap: Option<&Path>,
     ) -> Confinement {
         let own = [&self.folder, &self.cache, &self.reports];
         let IsolationSettings {
@@ -167,8 +168,10 @@ impl Workspace {
         Confinement {
             level: recipe.isolation,
             network: recipe.network,
+            bubblewrap: bubblewrap.map(Path::to_owned),
             readable: script
                 .parent()
+                .filter(|folder| shows_siblings(folder))
                 .map(Path::to_owned)
                 .into_iter()
                 .chain(readable.iter().cloned())

@@ -20,6 +20,7 @@ mod execution;
 mod forgeries;
 mod harness;
 mod hostile;
+mod isolation;
 mod keyrings;
 mod ledger;
 mod logins;

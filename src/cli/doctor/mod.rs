@@ -90,10 +90,12 @@ async fn examine(named: Named) -> Examination {
             vec![tools::nats_server(host(patient)).of_machine(Check::NatsServer)]
         }),
         tools::examine(&patient),
-        tools::sandbox(),
+        local(&patient, Check::Sandbox, |patient| {
+            vec![tools::sandbox(patient).of_machine(Check::Sandbox)]
+        }),
     );
-    findings.extend([visits, scripts, disk, server, tools].into_iter().flatten());
-    findings.push(sandbox.of_machine(Check::Sandbox));
+    let all = [visits, scripts, disk, server, tools, sandbox];
+    findings.extend(all.into_iter().flatten());
     Examination::new(findings)
 }
 

@@ -133,7 +133,7 @@ impl Executor {
     /// Makes the folder that a keeper is handed. When this returns, it is on record that it was.
     fn prepare(&self, place: &StepPlace<'_>, folder: &Path) -> Result<(), StepFault> {
         fs::create_dir_all(folder)?;
-        let job = place.job(&self.config, folder).inspect_err(|_| {
+        let job = place.job(self, folder).inspect_err(|_| {
             // Nothing of it was handed to anybody.
             let _ = fs::remove_dir_all(folder);
         })?;
@@ -249,7 +249,8 @@ impl StepPlace<'_> {
     }
 
     /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
-    fn job(&self, config: &crate::slave::SlaveConfig, folder: &Path) -> Result<Job, StepFault> {
+    fn job(&self, executor: &Executor, folder: &Path) -> Result<Job, StepFault> {
+        let config = &executor.config;
         let mapping = &self.recipe.mapping;
         let script = copy_script(&mapping.script, &keeper::script(folder)).map_err(|fault| {
             tracing::warn!(build = %self.build.id(), %fault, "script not run");
@@ -265,9 +266,12 @@ impl StepPlace<'_> {
         Ok(Job {
             script: script.digest,
             mapped: mapping.digest,
-            confinement: self
-                .workspace
-                .confinement(config, self.recipe, &script.original),
+            confinement: self.workspace.confinement(
+                config,
+                self.recipe,
+                &script.original,
+                executor.bubblewrap.as_deref(),
+            ),
             arguments: mapping.arguments.clone(),
             environment: self.workspace.environment(
                 config,
