@@ -10,12 +10,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::{oneshot, watch};
 
-use super::config::SlaveConfig;
+use super::config::{ScriptChange, SlaveConfig};
 use super::gate::{Admitted, Recipe};
 use super::journal::{Entry, JournalError};
 use super::keeper::{self, Ending, ExitRecord, Job};
 use super::outbox::{LogPlace, Voice};
-use super::script::{ScriptCopy, copy_script};
+use super::script::{Script, copy_script};
 use super::workspace::{Workspace, remove_soon};
 use crate::bus::Bus;
 use crate::model::{
@@ -51,6 +51,10 @@ enum StepFault {
     Folder(#[from] io::Error),
     #[error("the script is not safe to run any more")]
     Script,
+    #[error("a secret of the script is not safe any more")]
+    Secret,
+    #[error("the script is another than when its owner mapped it")]
+    Changed,
     #[error("the script is not the one that the command expects")]
     Digest,
     #[error("the keeper left no record of how the script ended")]
@@ -220,7 +224,7 @@ impl Executor {
     ) -> Result<Ran, StepFault> {
         let folder = place.folder(&self.config.state);
         std::fs::create_dir_all(&folder)?;
-        let script = match place.script(&folder) {
+        let script = match place.script(&folder, self.config.script_change) {
             Ok(script) => script,
             Err(fault) => {
                 std::fs::remove_dir_all(&folder)?;
@@ -232,12 +236,13 @@ impl Executor {
                 &self.config,
                 place.build,
                 place.step,
-                &script.original,
+                &place.recipe.mapping,
+                &script.path,
             ),
             confinement: place
                 .workspace
-                .confinement(&self.config, place.recipe, &script.original),
-            arguments: Vec::new(),
+                .confinement(&self.config, place.recipe, &script.path),
+            arguments: place.recipe.mapping.argv(&place.step.parameters),
             workspace: place.workspace.folder.clone(),
             timeout_ms: milliseconds(place.step.timeout.min(place.recipe.mapping.limits.wall)),
             log_cap: place.recipe.mapping.limits.log,
@@ -335,13 +340,26 @@ struct StepPlace<'a> {
 }
 
 impl StepPlace<'_> {
-    /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
-    fn script(&self, folder: &Path) -> Result<ScriptCopy, StepFault> {
-        let script =
-            copy_script(&self.recipe.mapping.script, &keeper::script(folder)).map_err(|fault| {
-                tracing::warn!(build = %self.build.id(), %fault, "script not run");
-                StepFault::Script
-            })?;
+    /// Copies the step's script, if it and its secrets are still safe and it is the one expected: its owner may have edited it
+    /// since.
+    fn script(&self, folder: &Path, rule: ScriptChange) -> Result<Script, StepFault> {
+        let mapping = &self.recipe.mapping;
+        mapping.check_secrets().map_err(|(name, fault)| {
+            tracing::warn!(build = %self.build.id(), secret = name, %fault, "script not run");
+            StepFault::Secret
+        })?;
+        let script = copy_script(&mapping.script, &keeper::script(folder)).map_err(|fault| {
+            tracing::warn!(build = %self.build.id(), %fault, "script not run");
+            StepFault::Script
+        })?;
+        if !rule.permits(mapping.state(script.digest)) {
+            tracing::warn!(
+                build = %self.build.id(),
+                "script changed; if it was you: pybots slave map {} --accept",
+                self.step.command
+            );
+            return Err(StepFault::Changed);
+        }
         match self.step.script {
             Some(expected) if expected != script.digest => Err(StepFault::Digest),
             Some(_) | None => Ok(script),

@@ -12,20 +12,25 @@ mod journal;
 mod keeper;
 mod outbox;
 mod parameter;
+mod place;
 mod repin;
 mod run;
 mod script;
+mod secret;
 mod workspace;
 
 pub use config::{
-    BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
-    ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
+    Argument, ArgumentError, BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping,
+    NetworkRule, OnBattery, ScriptChange, ScriptState, SlaveConfig, SlaveConfigError, StepLimits,
+    WorkspaceRule,
 };
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use isolation::{Abilities, Weaker};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
-pub use parameter::{Grammar, GrammarError, ParameterFault};
+pub use parameter::{Grammar, GrammarError, LeadingHyphen, ParameterFault, Pattern, PatternError};
+pub use place::PlaceFault;
 pub use repin::{Move, OldKeys, Repin, with_farm};
 pub use run::{RunError, Slave};
-pub use script::{ScriptFault, check_script};
+pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};
+pub use secret::SecretFault;

@@ -25,7 +25,7 @@ use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
-use super::script::{ScriptFault, digest_script};
+use super::script::check_script;
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
     Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
@@ -367,6 +367,9 @@ impl Running {
         now: Timestamp,
     ) -> Result<(), RunError> {
         tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
+        if let Refusal::Changed(command) = refusal {
+            tracing::warn!("if it was you who changed it: pybots slave map {command} --accept");
+        }
         let Command::Build(build) = command else {
             return Ok(());
         };
@@ -467,17 +470,15 @@ fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
 
 /// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
 fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
-    digest_script(&mapping.script).map_err(|fault| {
+    mapping.check_secrets().map_err(|(name, fault)| {
+        tracing::warn!(secret = name, %fault, "secret not safe");
+        fault.tersely()
+    })?;
+    let script = check_script(&mapping.script).map_err(|fault| {
         tracing::warn!(%fault, "script not safe");
-        match fault {
-            ScriptFault::Unreadable { .. } => "it cannot be read",
-            ScriptFault::NotAFile(_) => "it is not a regular file",
-            ScriptFault::NotExecutable(_) => "it is not executable",
-            ScriptFault::SetUid(_) => "it is setuid or setgid",
-            ScriptFault::Owner { .. } => "it, or a folder above it, belongs to another user",
-            ScriptFault::Writable { .. } => "it, or a folder above it, is writable by others",
-        }
-    })
+        fault.tersely()
+    })?;
+    Ok(script.digest)
 }
 
 /// One-minute load average in hundredths, as Linux gives it; 0 where it does not.

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Group};
 
 use super::finding::{Check, Finding, Judgement, Part, quoted};
 use super::patient::Read;
-use crate::slave::{ScriptFault, SlaveConfig, check_script};
+use crate::slave::{PlaceFault, ScriptFault, SlaveConfig, check_script};
 
 /// Looks at every mapped script, at `slave.toml` and at the slave's own folder.
 pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
@@ -25,12 +25,12 @@ pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
     for (id, mapping) in &config.commands {
         if let Err(fault) = check_script(&mapping.script) {
             let group = match &fault {
-                ScriptFault::Writable { path, .. } => group_of(path),
-                ScriptFault::Unreadable { .. }
-                | ScriptFault::NotAFile(_)
+                ScriptFault::Place(PlaceFault::Writable { path, .. }) => group_of(path),
+                ScriptFault::Place(_)
                 | ScriptFault::NotExecutable(_)
                 | ScriptFault::SetUid(_)
-                | ScriptFault::Owner { .. } => None,
+                | ScriptFault::TooLong(_)
+                | ScriptFault::Interpreter { .. } => None,
             };
             judgements.push(judge_fault(
                 &format!("[commands.{id}]"),
@@ -93,8 +93,8 @@ fn judge_shared(path: &Path, mode: u32, group: Option<&str>) -> Judgement {
 fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgement {
     let refused = format!("the slave refuses to start, and one that runs refuses {place}");
     match fault {
-        ScriptFault::Writable { path, mode } => judge_shared(path, *mode, group),
-        ScriptFault::Owner { path, owner } => Judgement::fail(
+        ScriptFault::Place(PlaceFault::Writable { path, mode }) => judge_shared(path, *mode, group),
+        ScriptFault::Place(PlaceFault::Owner { path, owner }) => Judgement::fail(
             format!("{} belongs to user {owner}", path.display()),
             format!("that user can run code as you; {refused}"),
             format!(
@@ -102,19 +102,21 @@ fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgeme
                 quoted(path)
             ),
         ),
-        ScriptFault::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
+        ScriptFault::Place(PlaceFault::Unreadable { path, source })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             Judgement::fail(
                 format!("{place} {} is missing", path.display()),
                 refused,
                 "write it, or correct its path in slave.toml",
             )
         }
-        ScriptFault::Unreadable { path, source } => Judgement::fail(
+        ScriptFault::Place(PlaceFault::Unreadable { path, source }) => Judgement::fail(
             format!("{place} {} cannot be looked at: {source}", path.display()),
             refused,
             format!("look why: ls -ld {}", quoted(path)),
         ),
-        ScriptFault::NotAFile(path) => Judgement::fail(
+        ScriptFault::Place(PlaceFault::NotAFile(path)) => Judgement::fail(
             format!("{place} {} is not a regular file", path.display()),
             refused,
             "map the script itself in slave.toml",
@@ -129,12 +131,23 @@ fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgeme
             format!("it would run with other rights than yours; {refused}"),
             format!("chmod ug-s {}", quoted(path)),
         ),
+        ScriptFault::TooLong(path) => Judgement::fail(
+            format!("{place} {} is too long for a script", path.display()),
+            refused,
+            "map a short script that starts it",
+        ),
+        ScriptFault::Interpreter { path, source } => Judgement::fail(
+            format!("{place} {}: {source}", path.display()),
+            refused,
+            format!("correct the first line of {}", quoted(path)),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slave::InterpreterFault;
 
     #[test]
     fn who_could_change_what_runs_is_named_as_the_owner_knows_them() {
@@ -166,9 +179,11 @@ mod tests {
     #[test]
     fn each_fault_of_a_script_names_its_command_or_its_place_and_a_fix() {
         let path = Path::new("/b/foo.sh").to_owned();
-        let unreadable = |kind| ScriptFault::Unreadable {
-            path: path.clone(),
-            source: io::Error::from(kind),
+        let unreadable = |kind| {
+            ScriptFault::Place(PlaceFault::Unreadable {
+                path: path.clone(),
+                source: io::Error::from(kind),
+            })
         };
         let cases = [
             (
@@ -182,7 +197,7 @@ mod tests {
                 "ls -ld /b/foo.sh",
             ),
             (
-                ScriptFault::NotAFile(path.clone()),
+                ScriptFault::Place(PlaceFault::NotAFile(path.clone())),
                 "not a regular file",
                 "map the script itself",
             ),
@@ -197,12 +212,25 @@ mod tests {
                 "chmod ug-s /b/foo.sh",
             ),
             (
-                ScriptFault::Owner {
+                ScriptFault::Place(PlaceFault::Owner {
                     path: path.clone(),
                     owner: 7,
-                },
+                }),
                 "belongs to user 7",
                 "sudo chown",
+            ),
+            (
+                ScriptFault::TooLong(path.clone()),
+                "too long",
+                "map a short script",
+            ),
+            (
+                ScriptFault::Interpreter {
+                    path: path.clone(),
+                    source: InterpreterFault::NoLine,
+                },
+                "/b/foo.sh: it is no program",
+                "correct the first line of /b/foo.sh",
             ),
         ];
         for (fault, found, fix) in cases {
