@@ -2,6 +2,7 @@
 
 mod argument;
 mod command;
+mod edit;
 mod isolation;
 mod limits;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 pub use argument::{Argument, ArgumentError};
 pub use command::{Mapping, ScriptState};
+pub use edit::{EditError, MappingChange, with_mapping, without_mapping};
 pub use isolation::{IsolationSettings, LevelRule, NetworkRule};
 pub use limits::{HostLimits, OnBattery, StepLimits};
 

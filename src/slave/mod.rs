@@ -20,16 +20,16 @@ mod secret;
 mod workspace;
 
 pub use config::{
-    Argument, ArgumentError, BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping,
-    NetworkRule, OnBattery, ScriptChange, ScriptState, SlaveConfig, SlaveConfigError, StepLimits,
-    WorkspaceRule,
+    Argument, ArgumentError, BuilderSettings, EditError, HostLimits, IsolationSettings, LevelRule,
+    Mapping, MappingChange, NetworkRule, OnBattery, ScriptChange, ScriptState, SlaveConfig,
+    SlaveConfigError, StepLimits, WorkspaceRule, with_mapping, without_mapping,
 };
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use isolation::{Abilities, Weaker};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use parameter::{Grammar, GrammarError, LeadingHyphen, ParameterFault, Pattern, PatternError};
-pub use place::PlaceFault;
+pub use place::{PlaceFault, check_place};
 pub use repin::{Move, OldKeys, Repin, with_farm};
 pub use run::{RunError, Slave};
 pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};

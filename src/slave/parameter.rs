@@ -47,11 +47,8 @@ pub enum Grammar {
     },
 }
 
-/// Longest word, and longest value of a pattern where its owner says nothing, in bytes.
-const LONGEST: usize = 100;
-
 fn longest() -> usize {
-    LONGEST
+    Grammar::LONGEST
 }
 
 /// A grammar that cannot be meant.
@@ -101,6 +98,9 @@ pub enum ParameterFault {
 }
 
 impl Grammar {
+    /// Longest word, and longest value of a pattern where its owner says nothing, in bytes.
+    pub const LONGEST: usize = 100;
+
     /// Checks the grammar itself.
     ///
     /// # Errors
@@ -164,7 +164,8 @@ impl fmt::Display for Grammar {
             Self::Revision => f.write_str("a full git revision, 40 or 64 hex digits"),
             Self::Word => write!(
                 f,
-                "1 to {LONGEST} letters, digits and . _ + -, beginning with a letter or digit"
+                "1 to {} letters, digits and . _ + -, beginning with a letter or digit",
+                Self::LONGEST
             ),
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Choice { values } => {
@@ -187,7 +188,7 @@ impl fmt::Display for Grammar {
 }
 
 fn is_word(raw: &str) -> bool {
-    raw.len() <= LONGEST
+    raw.len() <= Grammar::LONGEST
         && raw.starts_with(|c: char| c.is_ascii_alphanumeric())
         && raw
             .bytes()

@@ -106,7 +106,7 @@ pub(super) fn open(path: &Path) -> Result<Guarded, PlaceFault> {
 /// # Errors
 ///
 /// [`PlaceFault`], the first found on the way.
-pub(super) fn check_place(path: &Path) -> Result<PathBuf, PlaceFault> {
+pub fn check_place(path: &Path) -> Result<PathBuf, PlaceFault> {
     walk(path).map(|found| found.path)
 }
 
