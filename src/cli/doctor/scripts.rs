@@ -9,7 +9,8 @@ use nix::unistd::{Gid, Group};
 
 use super::finding::{Check, Finding, Judgement, Part, quoted};
 use super::patient::Read;
-use crate::slave::{PlaceFault, ScriptFault, SlaveConfig, check_script};
+use crate::model::CommandId;
+use crate::slave::{PlaceFault, ScriptFault, SecretFault, SlaveConfig, check_script};
 
 /// Looks at every mapped script, at `slave.toml` and at the slave's own folder.
 pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
@@ -23,7 +24,17 @@ pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
         })
         .collect();
     for (id, mapping) in &config.commands {
-        if let Err(fault) = check_script(&mapping.script) {
+        let place = format!("[commands.{id}]");
+        if let Err((name, fault)) = mapping.check_secrets() {
+            judgements.push(judge_secret(&place, &name, &fault));
+        }
+        let script = check_script(&mapping.script);
+        if let Ok(script) = &script
+            && !config.script_change.permits(mapping.state(script.digest))
+        {
+            judgements.push(judge_changed(id, &mapping.script));
+        }
+        if let Err(fault) = script {
             let group = match &fault {
                 ScriptFault::Place(PlaceFault::Writable { path, .. }) => group_of(path),
                 ScriptFault::Place(_)
@@ -32,11 +43,7 @@ pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
                 | ScriptFault::TooLong(_)
                 | ScriptFault::Interpreter { .. } => None,
             };
-            judgements.push(judge_fault(
-                &format!("[commands.{id}]"),
-                &fault,
-                group.as_deref(),
-            ));
+            judgements.push(judge_fault(&place, &fault, group.as_deref()));
         }
     }
     if config.commands.is_empty() {
@@ -87,6 +94,22 @@ fn judge_shared(path: &Path, mode: u32, group: Option<&str>) -> Judgement {
         format!("{} is writable by {by} (mode {mode:04o})", path.display()),
         format!("{who} can run code as you; the slave refuses to start"),
         format!("chmod go-w {}", quoted(path)),
+    )
+}
+
+fn judge_changed(id: &CommandId, script: &Path) -> Judgement {
+    Judgement::warn(
+        format!("{} is another script than was mapped", script.display()),
+        format!("commands that name {id} are refused"),
+        format!("if it was you who changed it: pybots slave map {id} --accept"),
+    )
+}
+
+fn judge_secret(place: &str, name: &str, fault: &SecretFault) -> Judgement {
+    Judgement::fail(
+        format!("{place} secrets.{name}: {fault}"),
+        format!("the slave refuses to start, and one that runs refuses {place}"),
+        "make it a file of your own with mode 0600, in a folder that only you can write to",
     )
 }
 
@@ -174,6 +197,25 @@ mod tests {
             assert!(trouble.effect.contains(effect), "{trouble:?}");
             assert_eq!(trouble.fix, "chmod go-w /b/foo.sh");
         }
+    }
+
+    #[test]
+    fn a_changed_script_and_an_open_secret_are_found_with_what_to_do() {
+        let Judgement::Warn(trouble) =
+            judge_changed(&"foo".parse().unwrap(), Path::new("/b/foo.sh"))
+        else {
+            panic!("a change is a warning");
+        };
+        assert!(trouble.fix.contains("pybots slave map foo --accept"));
+        let fault = SecretFault::Shared {
+            path: "/b/token".into(),
+            mode: 0o644,
+        };
+        let Judgement::Fail(trouble) = judge_secret("[commands.foo]", "TOKEN", &fault) else {
+            panic!("an open secret is a failure");
+        };
+        let found = "[commands.foo] secrets.TOKEN: /b/token is a secret that others can read";
+        assert!(trouble.found.starts_with(found), "{trouble:?}");
     }
 
     #[test]
