@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use pybots::model::{Digest, PayloadId, ReportBody, Text, Verdict};
-use pybots::trust::sha256;
+use pybots::trust::{Verified, sha256};
 
 use crate::harness::{Farm, write_private};
 use crate::process::{PYBOTS, Process, eventually, pybots, succeed};
@@ -38,7 +38,7 @@ async fn digests(farm: &Farm, id: PayloadId) -> (Option<Digest>, Digest) {
     let reports = farm.reports().await;
     let mut bodies = reports
         .iter()
-        .map(|report| report.body())
+        .map(Verified::body)
         .filter(|report| report.command == id)
         .map(|report| &report.body);
     bodies
@@ -55,7 +55,7 @@ async fn digests(farm: &Farm, id: PayloadId) -> (Option<Digest>, Digest) {
 async fn accepted(farm: &Farm, id: PayloadId) {
     eventually("the command is accepted", || async {
         let reports = farm.reports().await;
-        let mut bodies = reports.iter().map(|report| report.body());
+        let mut bodies = reports.iter().map(Verified::body);
         bodies
             .any(|report| {
                 report.command == id && matches!(report.body, ReportBody::Accepted { .. })
