@@ -3,13 +3,14 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use nkeys::KeyPair;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
 use crate::model::PublicKey;
@@ -231,6 +232,8 @@ pub struct Bus {
     pub(super) jetstream: jetstream::Context,
     pub(super) subjects: Subjects,
     pub(super) connections: watch::Receiver<u64>,
+    /// What its pipelines may still have under way.
+    pub(super) window: Arc<Semaphore>,
 }
 
 impl Bus {
@@ -296,6 +299,7 @@ impl Bus {
             jetstream,
             subjects,
             connections,
+            window: Self::window(),
         })
     }
 
@@ -309,6 +313,18 @@ impl Bus {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// The number of the connection, from 1: known a little before [`Returns`] tell of it.
+    pub(super) fn connection(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is connected. Cancel-safe.
+    pub(super) async fn until_connected(&self) {
+        while !self.is_connected() {
+            tokio::time::sleep(CONNECTION_PERIOD).await;
+        }
     }
 
     /// Waits until the client has ended for good: a line that it cannot read may make it panic, and nothing of it comes
@@ -338,6 +354,9 @@ impl Bus {
             .map_err(BusError::request("take what was sent"))
     }
 }
+
+/// How often who waits for the connection looks for it.
+const CONNECTION_PERIOD: Duration = Duration::from_millis(50);
 
 /// 250 ms, doubling up to 2 s, with up to a quarter more by chance, so that a farm does not come back all at once.
 fn reconnect_delay(attempts: usize) -> Duration {

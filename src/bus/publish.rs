@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
 
 use super::connection::{Bus, BusError};
 use super::stream::Stream;
@@ -33,6 +34,8 @@ impl Bus {
     /// Never await this on a task that must stay live.
     pub async fn publish_until_stored(&self, subject: String, id: &str, bytes: Vec<u8>) -> Stored {
         let mut delay = Duration::from_millis(100);
+        // Each try shares it: while the bus is away, tries wait in the client.
+        let bytes = Bytes::from(bytes);
         loop {
             match self.publish_once(subject.clone(), id, bytes.clone()).await {
                 Ok(stored) => return stored,
@@ -81,9 +84,9 @@ impl Bus {
         &self,
         subject: String,
         id: &str,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<Stored, BusError> {
-        let message = PublishMessage::build().payload(bytes.into()).message_id(id);
+        let message = PublishMessage::build().payload(bytes).message_id(id);
         self.store(subject, message).await
     }
 
@@ -128,8 +131,17 @@ impl Bus {
     }
 
     async fn store(&self, subject: String, message: PublishMessage) -> Result<Stored, BusError> {
+        self.begin(subject, message).await?.await
+    }
+
+    /// Sends a message; what is returned waits for the server's word on it.
+    pub(super) async fn begin(
+        &self,
+        subject: String,
+        message: PublishMessage,
+    ) -> Result<impl Future<Output = Result<Stored, BusError>> + Send + use<>, BusError> {
         let what = format!("store a message on {subject}");
-        let classify = |error: async_nats::jetstream::context::PublishError| {
+        let classify = move |error: async_nats::jetstream::context::PublishError| {
             if error.kind() == PublishErrorKind::WrongLastSequence {
                 BusError::Overtaken
             } else {
@@ -143,15 +155,17 @@ impl Bus {
             .jetstream
             .send_publish(subject, message)
             .await
-            .map_err(classify)?;
-        let ack = ack.await.map_err(classify)?;
-        Ok(Stored {
-            sequence: ack.sequence,
-            repeat: ack.duplicate,
+            .map_err(&classify)?;
+        Ok(async move {
+            let ack = ack.await.map_err(classify)?;
+            Ok(Stored {
+                sequence: ack.sequence,
+                repeat: ack.duplicate,
+            })
         })
     }
 }
 
-fn source_of(error: &BusError) -> String {
+pub(super) fn source_of(error: &BusError) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -3,18 +3,21 @@
 mod bundle;
 mod list;
 
+use std::io::{self, IsTerminal as _, Write as _};
+
 use super::clock;
 use super::exit::{Exit, Failure, say};
 use super::farm_file::Which;
 use super::status::{style, viewer};
 use crate::model::{BuildId, Timestamp};
 use crate::status::text::LogPrinter;
-use crate::status::{Board, BuildStatus, json, text};
+use crate::status::{Board, BuildStatus, LogPiece, Viewer, json, text};
 
 const LOG_EXAMPLES: &str = "\
 Examples:
   pybots build log foo-linux/42 --failed
-  pybots build log foo-linux/42 --follow";
+  pybots build log foo-linux/42 --follow
+  pybots build log foo-linux/42 --raw > log";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -44,6 +47,10 @@ pub(super) enum Command {
         /// Only the steps that did not go well: those that are neither passed, warned nor skipped.
         #[arg(long, conflicts_with = "follow")]
         failed: bool,
+        /// Every byte as the scripts printed it, to a pipe or a file; to a terminal, which it can take over, only if given
+        /// twice.
+        #[arg(long, action = clap::ArgAction::Count, conflicts_with = "follow")]
+        raw: u8,
     },
     /// Write all that proves a build into one file, to be checked anywhere with `build verify`.
     Export(bundle::Export),
@@ -72,45 +79,74 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             which,
             follow,
             failed,
+            raw,
         } => {
+            if raw == 1 && io::stdout().is_terminal() {
+                return Err(raw_to_terminal());
+            }
             let mut viewer = viewer(&which).await?;
             let board = viewer.snapshot().await?;
             let build = find(&board, &build)?;
-            let mut printer = LogPrinter::new(build, style());
-            if failed {
-                let steps = build.steps_not_well(clock::now());
-                if steps.is_empty() {
-                    say!("{}", no_step_failed(build, clock::now()));
-                    return Ok(Exit::Ok);
-                }
-                for piece in viewer.log(build).await? {
-                    if piece.step().is_some_and(|step| steps.contains(&step)) {
-                        printer.write(&piece, &mut out)?;
-                    }
-                }
-            } else if follow {
-                let mut log = viewer.follow_log(build).await?;
-                loop {
-                    tokio::select! {
-                        piece = log.next() => match piece {
-                            Some(piece) => printer.write(&piece, &mut out)?,
-                            None => break,
-                        },
-                        () = super::stop_signal() => {
-                            printer.finish(&mut out)?;
-                            return Ok(Exit::Interrupted);
-                        }
-                    }
-                }
-            } else {
-                for piece in viewer.log(build).await? {
-                    printer.write(&piece, &mut out)?;
-                }
+            if follow {
+                return follow_log(&mut viewer, build).await;
             }
-            printer.finish(&mut out)?;
+            let steps = build.steps_not_well(clock::now());
+            if failed && steps.is_empty() {
+                say!("{}", no_step_failed(build, clock::now()));
+                return Ok(Exit::Ok);
+            }
+            let wanted = |piece: &LogPiece| {
+                !failed || piece.step().is_some_and(|step| steps.contains(&step))
+            };
+            let mut pieces = viewer.log(build).await?;
+            pieces.retain(wanted);
+            if raw > 0 {
+                write_raw(&pieces)?;
+            } else {
+                let mut printer = LogPrinter::new(build, style());
+                for piece in &pieces {
+                    printer.write(piece, &mut out)?;
+                }
+                printer.finish(&mut out)?;
+            }
         }
     }
     Ok(Exit::Ok)
+}
+
+async fn follow_log(viewer: &mut Viewer, build: &BuildStatus) -> Result<Exit, Failure> {
+    let mut out = anstream::stdout();
+    let mut printer = LogPrinter::new(build, style());
+    let mut log = viewer.follow_log(build).await?;
+    let exit = loop {
+        tokio::select! {
+            piece = log.next() => match piece {
+                Some(piece) => printer.write(&piece, &mut out)?,
+                None => break Exit::Ok,
+            },
+            () = super::stop_signal() => break Exit::Interrupted,
+        }
+    };
+    printer.finish(&mut out)?;
+    Ok(exit)
+}
+
+/// Not by `anstream`, which would take out what a terminal understands.
+fn write_raw(pieces: &[LogPiece]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for piece in pieces {
+        if let Some(remark) = text::write_raw_log(piece, &mut out)? {
+            say!("{remark}");
+        }
+    }
+    out.flush()
+}
+
+fn raw_to_terminal() -> Failure {
+    let message = "what scripts printed can take over this terminal, so nothing was shown";
+    Failure::message(Exit::Usage, message).advice(
+        "Without --raw it is made safe. Send it to a file or a pipe, or say --raw twice if you mean it.",
+    )
 }
 
 fn no_step_failed(build: &BuildStatus, now: Timestamp) -> String {

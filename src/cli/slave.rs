@@ -15,11 +15,11 @@ use anyhow::Context as _;
 use scripts::Look;
 
 use super::exit::{Exit, Failure, say};
-use super::{clock, files, stop_signal};
+use super::{clock, files};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
 use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
-use crate::slave::{Abilities, RunError, Slave, SlaveConfig, check_script};
+use crate::slave::{Abilities, Leaving, RunError, Slave, SlaveConfig, check_script};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
 
@@ -272,7 +272,7 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         abilities: Abilities::probe(),
         clock: clock::now,
     };
-    match slave.run(stop_signal()).await {
+    match slave.run(leave_signal()).await {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
             .advice("Give slave.toml its old farm id, or another state folder. If the old farm is dead: its id first, then pybots slave repin NEW-FARM-ID.")),
@@ -289,4 +289,18 @@ pub(super) fn instance() -> Result<InstanceId, Failure> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(std::io::Error::other)?;
     Ok(InstanceId(id))
+}
+
+/// Completes when somebody wants the slave to stop. Ctrl-C means that its owner is here and wants the machine back; SIGTERM is
+/// what a service manager sends, also for an upgrade.
+async fn leave_signal() -> Leaving {
+    let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
+        return Leaving::BuildsGoOn;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Leaving::BuildsEnd,
+        _ = terminate.recv() => Leaving::BuildsGoOn,
+    }
 }

@@ -50,8 +50,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 return Ok(status?.code().map_or(Exit::Error, Exit::of_code));
             }
             Ok(Event::InputClosed) => {
-                // The program may be gone already; its end is then the next event.
-                let _ = kill(pid, Signal::SIGTERM);
+                // The program may be gone already; its end is then the next event. Like Ctrl-C: a slave stops its builds then.
+                let _ = kill(pid, Signal::SIGINT);
                 thread::spawn(move || {
                     thread::sleep(GRACE);
                     let _ = kill(pid, Signal::SIGKILL);

@@ -40,7 +40,7 @@ impl Alarm {
                 tracing::error!(%slave, command = %command.short(), "a slave reports on a command that is not on the bus");
             }
             Self::Cloned { slave, signer } => {
-                tracing::error!(%slave, %signer, "two instances of a slave report");
+                tracing::error!(code = "E-CLONE", %slave, %signer, "two instances of a slave report");
             }
             Self::Forked { slave, signer } => {
                 tracing::error!(%slave, %signer, "a slave signed two different reports under one number");

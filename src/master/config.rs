@@ -33,12 +33,14 @@ struct MasterFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct PeriodsFile {
     head_seconds: u64,
+    silence_seconds: u64,
 }
 
 impl Default for PeriodsFile {
     fn default() -> Self {
         Self {
             head_seconds: Head::PERIOD.as_secs(),
+            silence_seconds: 45,
         }
     }
 }
@@ -120,6 +122,8 @@ pub struct MasterConfig {
     pub state: PathBuf,
     /// Time between two heads.
     pub head_period: Duration,
+    /// How long nothing may come from a slave before it counts as silent.
+    pub silence: Duration,
     /// What is watched.
     pub repositories: BTreeMap<RepositoryName, Repository>,
     /// Who builds what.
@@ -218,6 +222,12 @@ impl MasterConfig {
             bus_key: key_place(folder, file.bus_key),
             state: folder.join(file.state),
             head_period: within("periods.head-seconds", file.periods.head_seconds, 86_400, 1)?,
+            silence: within(
+                "periods.silence-seconds",
+                file.periods.silence_seconds,
+                86_400,
+                1,
+            )?,
             repositories,
             builders,
         })
@@ -352,9 +362,11 @@ steps = [{ command = "test-foo", parameters = { version = "1.0" } }]
 "#;
 
     #[test]
-    fn a_good_file_is_read_and_the_default_head_period_is_ten_minutes() {
+    fn a_good_file_is_read_and_its_default_periods_are_these() {
         let config = MasterConfig::parse(GOOD, Path::new("/srv/pybots")).unwrap();
         assert_eq!(config.head_period, Duration::from_secs(600));
+        // A slave speaks every 15 s: one that freezes is noticed within 60 s.
+        assert_eq!(config.silence, Duration::from_secs(45));
         assert_eq!(config.signing_key, Path::new("/srv/pybots/signing.key"));
         assert_eq!(
             config.builders[&"foo-linux".parse().unwrap()].steps.len(),

@@ -5,6 +5,7 @@
 //! memory: a master that starts again reads them and is where it was.
 
 mod approve;
+mod attendance;
 mod audit;
 mod config;
 mod coverage;

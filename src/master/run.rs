@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::approve::learn_rosters;
+use super::attendance::{self, Attendance};
 use super::audit::Audit;
 use super::config::{MasterConfig, Repository};
 use super::dispatch::{DispatchError, Dispatcher};
@@ -17,9 +19,10 @@ use super::herald::{Herald, Watcher};
 use super::keyrings::{learn_keyrings, publish_keyring};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
 use super::watch::{Git, Mirror};
-use crate::bus::{Bus, BusError, Delivery, Next, Stream};
+use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, Timestamp,
+    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, RosterLine,
+    SlaveName, Timestamp,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
 
@@ -76,6 +79,7 @@ pub struct Master {
 enum Input {
     Message(Stream, Delivery),
     CaughtUp,
+    Heard(Sign),
 }
 
 struct Leading {
@@ -92,6 +96,7 @@ struct Leading {
     last_command: u64,
     lease: u64,
     audit: Audit,
+    attendance: Attendance,
     announcing: Option<AbortHandle>,
     /// Whether the stream of keyrings has brought a newer one since this master leads.
     newer_keyring: bool,
@@ -168,6 +173,10 @@ impl Master {
                 }
             });
         }
+        let mut signs = self.bus.signs();
+        tasks.spawn(
+            async move { while sender.send(Input::Heard(signs.next().await)).await.is_ok() {} },
+        );
         let herald = Herald {
             farm: self.config.farm,
             key,
@@ -185,6 +194,7 @@ impl Master {
             last_command: 0,
             lease: 0,
             audit: Audit::default(),
+            attendance: Attendance::new(self.config.silence, (self.clock)()),
             announcing: None,
             newer_keyring: false,
         };
@@ -216,6 +226,7 @@ impl Leading {
             match self.inputs.recv().await {
                 Some(Input::Message(stream, delivery)) => self.take(stream, &delivery),
                 Some(Input::CaughtUp) => behind -= 1,
+                Some(Input::Heard(sign)) => self.take_sign(&sign),
                 None => return Ok(()),
             }
         }
@@ -251,6 +262,8 @@ impl Leading {
         let mut returns = bus.returns();
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
+        let mut attendance = tokio::time::interval(self.attendance.period());
+        attendance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.check_keys()?;
             self.settle_audit().await;
@@ -269,6 +282,7 @@ impl Leading {
                     }
                 }
                 _ = head.tick() => self.announce_head(),
+                _ = attendance.tick() => self.look_who_is_there(),
                 // A server that was started anew has forgotten what it kept in memory only.
                 () = returns.next() => self.restore_streams().await?,
                 Some(_) = self.errands.join_next() => {}
@@ -276,6 +290,31 @@ impl Leading {
                 Some(_) = self.tasks.join_next() => return Err(RunError::TaskEnded),
                 () = tokio::time::sleep(sleep) => {}
             }
+        }
+    }
+
+    /// Looks which of the slaves that are to build something are there.
+    fn look_who_is_there(&mut self) {
+        // What was said before this moment counts.
+        while let Ok(input) = self.inputs.try_recv() {
+            self.take_input(input);
+        }
+        let now = (self.herald.clock)();
+        let roster = self.reader.roster();
+        let slaves = self.config.builders.values().map(|builder| &builder.slave);
+        let slaves: BTreeSet<&SlaveName> = slaves
+            .filter(|slave| {
+                let line = roster.and_then(|roster| roster.line(slave));
+                line.is_some_and(RosterLine::takes_commands)
+            })
+            .collect();
+        let events = self.attendance.look(slaves.into_iter(), now);
+        self.tell(&events, now);
+    }
+
+    fn tell(&self, events: &[attendance::Event], now: Timestamp) {
+        for event in events {
+            event.tell(&self.scheduler.builds_on(event.slave(), now));
         }
     }
 

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Builder, MasterConfig};
 use crate::model::{
-    Branch, Build, BuildState, BuilderName, Change, FarmId, PayloadId, Position, ReportBody,
-    RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp, Verdict,
+    Branch, Build, BuildId, BuildState, BuilderName, Change, FarmId, PayloadId, Position,
+    ReportBody, RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp,
+    Verdict,
 };
 use crate::trust::{Standing, key_id};
 
@@ -239,6 +240,20 @@ impl Scheduler {
         }
         effects.extend(wake.map(Effect::WakeAt));
         effects
+    }
+
+    /// The builds that a slave was given and that may still go on at `now`.
+    #[must_use]
+    pub fn builds_on(&self, slave: &SlaveName, now: Timestamp) -> Vec<BuildId> {
+        let lanes = self.lanes.iter().filter_map(|(builder, lane)| {
+            let newest = lane.newest.as_ref()?;
+            let here = newest.slave == *slave && self.in_flight(builder, lane, now).is_some();
+            here.then(|| BuildId {
+                builder: builder.clone(),
+                number: newest.number,
+            })
+        });
+        lanes.collect()
     }
 
     /// When the build in flight is given up, if there is one.

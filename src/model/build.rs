@@ -44,7 +44,7 @@ impl FromStr for BuildId {
 }
 
 /// What a build, or a step of one, amounts to.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything was well.

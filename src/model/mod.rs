@@ -10,6 +10,7 @@ mod command;
 mod coverage;
 mod digest;
 mod file;
+mod instances;
 mod keyring;
 mod name;
 mod report;
@@ -25,6 +26,7 @@ pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Sour
 pub use coverage::{Coverage, KeyringsHeld};
 pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
 pub use file::FileFault;
+pub use instances::Instances;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
 pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
@@ -37,4 +39,4 @@ pub use report::{
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, Timestamp, Uptime};

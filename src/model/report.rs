@@ -150,7 +150,7 @@ pub struct Outcome {
 }
 
 /// What a step may only use so much of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// Time.
@@ -195,7 +195,7 @@ impl Limit {
 }
 
 /// How the memory and the processes of a step were counted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counted {
     /// Exactly, by the kernel, in a control group of its own.
@@ -270,6 +270,18 @@ pub enum Network {
     NoTcp,
     /// All.
     On,
+}
+
+impl Network {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::NoTcp => "no-tcp",
+            Self::On => "on",
+        }
+    }
 }
 
 /// A piece of a log, addressed by its place; overlapping pieces agree.

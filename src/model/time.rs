@@ -62,6 +62,9 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+/// Tells how long it is since some fixed moment of this process; unlike a [`Clock`] it never jumps.
+pub type Uptime = fn() -> Duration;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::isolation::{Abilities, Weaker};
 use super::parameter::ParameterFault;
 use crate::model::{
     Build, BuilderName, Cancel, Command, CommandId, Digest, Head, Isolation, KeyId, Network,
-    ParameterName, PayloadId, Position, SlaveName, Text, Timestamp,
+    ParameterName, PayloadId, Position, SlaveName, Step, Text, Timestamp,
 };
 use crate::trust::{KeysFault, Verified};
 
@@ -429,42 +429,65 @@ impl Gate {
         if !(1..=Self::MAX_STEPS).contains(&build.steps.len()) {
             return Err(Refusal::NoSteps);
         }
-        let mut recipes = Vec::new();
-        for step in &build.steps {
-            let mapping = self
-                .config
-                .commands
-                .get(&step.command)
-                .ok_or_else(|| Refusal::Unmapped(step.command.clone()))?;
-            check_parameters(&step.command, &step.parameters, mapping)?;
-            let (isolation, network) = self
-                .abilities
-                .reach(&self.config.isolation, mapping.network)
-                .map_err(|why| Refusal::Isolation {
-                    command: step.command.clone(),
-                    why,
-                })?;
-            let digest = (situation.script)(mapping).map_err(|why| Refusal::Script {
+        let admitted = self.readmit(id, signer, build)?;
+        for (step, recipe) in admitted.build.steps.iter().zip(&admitted.recipes) {
+            let digest = (situation.script)(&recipe.mapping).map_err(|why| Refusal::Script {
                 command: step.command.clone(),
                 why,
             })?;
-            if !self.config.script_change.permits(mapping.state(digest)) {
+            if !self
+                .config
+                .script_change
+                .permits(recipe.mapping.state(digest))
+            {
                 return Err(Refusal::Changed(step.command.clone()));
             }
             if step.script.is_some_and(|expected| expected != digest) {
                 return Err(Refusal::Digest(step.command.clone()));
             }
-            recipes.push(Recipe {
-                mapping: mapping.clone(),
-                isolation,
-                network,
-            });
         }
+        Ok(admitted)
+    }
+
+    /// What the steps of a command mean here, once it was admitted: now, or before this slave was restarted. Asks nothing of
+    /// the world but what its owner allows.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`] of a step that is not mapped, or not so.
+    pub(super) fn readmit(
+        &self,
+        id: PayloadId,
+        signer: KeyId,
+        build: Build,
+    ) -> Result<Admitted, Refusal> {
+        let recipes = build.steps.iter().map(|step| self.recipe(step));
         Ok(Admitted {
             id,
             signer,
+            recipes: recipes.collect::<Result<_, _>>()?,
             build,
-            recipes,
+        })
+    }
+
+    fn recipe(&self, step: &Step) -> Result<Recipe, Refusal> {
+        let mapping = self
+            .config
+            .commands
+            .get(&step.command)
+            .ok_or_else(|| Refusal::Unmapped(step.command.clone()))?;
+        check_parameters(&step.command, &step.parameters, mapping)?;
+        let (isolation, network) = self
+            .abilities
+            .reach(&self.config.isolation, mapping.network)
+            .map_err(|why| Refusal::Isolation {
+                command: step.command.clone(),
+                why,
+            })?;
+        Ok(Recipe {
+            mapping: mapping.clone(),
+            isolation,
+            network,
         })
     }
 }

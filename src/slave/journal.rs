@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::model::{BuilderName, PayloadId, Timestamp};
+use crate::model::{BuilderName, KeyId, PayloadId, Timestamp};
 
 /// The journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,8 @@ pub(super) enum Decided {
     Refused,
     /// A cancel came before it.
     Cancelled,
+    /// It was accepted, and a cancel came after it.
+    Stopped,
 }
 
 impl Decided {
@@ -37,6 +39,7 @@ impl Decided {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
             Self::Cancelled => "cancelled",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -50,9 +53,10 @@ pub(super) enum Entry {
         what: Decided,
         forget_after: Timestamp,
     },
-    /// A command was accepted: its payload, to be able to speak of it after a crash.
+    /// A command was accepted: its payload, to go on with it after a crash.
     Build {
         id: PayloadId,
+        signer: KeyId,
         builder: BuilderName,
         number: u64,
         payload: Vec<u8>,
@@ -69,6 +73,14 @@ pub(super) enum Entry {
     LogSent { id: PayloadId, step: u16, sent: u64 },
     /// The stream has all of it.
     LogDone { id: PayloadId, step: u16 },
+    /// It was said that a step was started.
+    StepStarted { id: PayloadId, step: u16 },
+    /// A step is over: what came of it, in the executor's words.
+    StepEnded {
+        id: PayloadId,
+        step: u16,
+        ran: String,
+    },
     /// A report is to be sent.
     Said {
         sequence: u64,
@@ -81,6 +93,8 @@ pub(super) enum Entry {
     /// The disk is an older copy: this is the newest report that the stream has from us. What was issued before now may
     /// have been run before.
     Restored { sequence: u64, report: PayloadId },
+    /// Which start of the machine this is.
+    Booted(String),
 }
 
 /// A report that waits for the bus.
@@ -94,7 +108,21 @@ pub(super) struct Waiting {
 /// A build that was accepted and has not ended.
 pub(super) struct OpenBuild {
     pub(super) id: PayloadId,
+    pub(super) signer: KeyId,
     pub(super) payload: Vec<u8>,
+}
+
+/// How far a step has come, as far as it is on record.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Whether its folder was handed to a keeper.
+    pub(super) begun: bool,
+    /// How much of its output the stream has.
+    pub(super) sent: u64,
+    /// Whether it was said that it was started.
+    pub(super) said: bool,
+    /// What came of it.
+    pub(super) ran: Option<String>,
 }
 
 /// A step's output that the stream does not have all of.
@@ -109,6 +137,10 @@ pub(super) struct OpenLog {
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS decided (id BLOB PRIMARY KEY, what TEXT NOT NULL, forget_after INTEGER NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS builds (id BLOB PRIMARY KEY, payload BLOB NOT NULL, ended INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS signers (id BLOB PRIMARY KEY, signer BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS steps (
+        id BLOB NOT NULL, step INTEGER NOT NULL, ran TEXT, PRIMARY KEY (id, step)
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS numbers (builder TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS logs (
         id BLOB NOT NULL, step INTEGER NOT NULL, folder TEXT NOT NULL, sent INTEGER NOT NULL, PRIMARY KEY (id, step)
@@ -181,6 +213,10 @@ impl Journal {
                 "DELETE FROM builds WHERE ended AND id NOT IN (SELECT id FROM logs) AND id NOT IN (SELECT id FROM decided)",
                 [],
             )?;
+            for table in ["signers", "steps"] {
+                let sweep = format!("DELETE FROM {table} WHERE id NOT IN (SELECT id FROM builds)");
+                transaction.execute(&sweep, [])?;
+            }
             transaction.commit()
         };
         write(&mut self.db).map_err(|source| JournalError {
@@ -212,6 +248,7 @@ impl Journal {
         Ok(word.map(|word| match word.as_str() {
             "refused" => Decided::Refused,
             "cancelled" => Decided::Cancelled,
+            "stopped" => Decided::Stopped,
             _ => Decided::Accepted,
         }))
     }
@@ -262,18 +299,53 @@ impl Journal {
         })
     }
 
-    /// Builds that were accepted and have not ended.
+    /// Builds that were accepted and have not ended, in the order in which they were accepted.
     pub(super) fn open_builds(&self) -> Result<Vec<OpenBuild>, JournalError> {
         self.read(|db| {
-            db.prepare("SELECT id, payload FROM builds WHERE NOT ended")?
+            db.prepare("SELECT id, signer, payload FROM builds JOIN signers USING (id) WHERE NOT ended ORDER BY builds.rowid")?
                 .query_map([], |row| {
                     Ok(OpenBuild {
                         id: PayloadId(row.get(0)?),
-                        payload: row.get(1)?,
+                        signer: KeyId(row.get(1)?),
+                        payload: row.get(2)?,
                     })
                 })?
                 .collect()
         })
+    }
+
+    /// Whether any step of a build was handed to a keeper.
+    pub(super) fn has_begun(&self, id: &PayloadId) -> Result<bool, JournalError> {
+        self.read(|db| {
+            let any = "SELECT EXISTS (SELECT 1 FROM logs WHERE id = ?1) OR EXISTS (SELECT 1 FROM steps WHERE id = ?1)";
+            db.query_row(any, [id.0], |row| row.get(0))
+        })
+    }
+
+    /// How far a step has come.
+    pub(super) fn progress(&self, id: &PayloadId, step: u16) -> Result<Progress, JournalError> {
+        let log: Option<i64> = self.read(|db| {
+            let sent = "SELECT sent FROM logs WHERE id = ?1 AND step = ?2";
+            db.query_row(sent, params![id.0, step], |row| row.get(0))
+                .optional()
+        })?;
+        let said: Option<Option<String>> = self.read(|db| {
+            let ran = "SELECT ran FROM steps WHERE id = ?1 AND step = ?2";
+            db.query_row(ran, params![id.0, step], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(Progress {
+            begun: log.is_some() || said.is_some(),
+            sent: log.map_or(0, unsigned),
+            said: said.is_some(),
+            ran: said.flatten(),
+        })
+    }
+
+    /// Which start of the machine the journal was written in last.
+    pub(super) fn boot(&self) -> Result<Option<String>, JournalError> {
+        let bytes = self.memory("boot")?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
     /// Logs that the stream does not have all of.
@@ -381,6 +453,7 @@ fn write(transaction: &Transaction<'_>, now: Timestamp, entry: &Entry) -> rusqli
         )?,
         Entry::Build {
             id,
+            signer,
             builder,
             number,
             payload,
@@ -388,6 +461,10 @@ fn write(transaction: &Transaction<'_>, now: Timestamp, entry: &Entry) -> rusqli
             transaction.execute(
                 "INSERT INTO builds VALUES (?1, ?2, 0)",
                 params![id.0, payload],
+            )?;
+            transaction.execute(
+                "INSERT INTO signers VALUES (?1, ?2)",
+                params![id.0, signer.0],
             )?;
             transaction.execute(
                 "INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET number = max(number, excluded.number)",
@@ -405,6 +482,18 @@ fn write(transaction: &Transaction<'_>, now: Timestamp, entry: &Entry) -> rusqli
             "UPDATE logs SET sent = ?3 WHERE id = ?1 AND step = ?2",
             params![id.0, step, signed(*sent)],
         )?,
+        Entry::StepStarted { id, step } => transaction.execute(
+            "INSERT OR IGNORE INTO steps VALUES (?1, ?2, NULL)",
+            params![id.0, step],
+        )?,
+        Entry::StepEnded { id, step, ran } => transaction.execute(
+            "INSERT OR REPLACE INTO steps VALUES (?1, ?2, ?3)",
+            params![id.0, step, ran],
+        )?,
+        Entry::Booted(boot) => {
+            remember(transaction, "boot", boot.as_bytes())?;
+            0
+        }
         Entry::LogDone { id, step } => transaction.execute(
             "DELETE FROM logs WHERE id = ?1 AND step = ?2",
             params![id.0, step],

@@ -14,9 +14,12 @@ mod outbox;
 mod parameter;
 mod place;
 mod repin;
+mod results;
 mod run;
 mod script;
 mod secret;
+mod shipper;
+mod standstill;
 mod workspace;
 
 pub use config::{
@@ -31,6 +34,6 @@ pub use keeper::{KeeperError, keep};
 pub use parameter::{Grammar, GrammarError, LeadingHyphen, ParameterFault, Pattern, PatternError};
 pub use place::{PlaceFault, check_place};
 pub use repin::{Move, OldKeys, Repin, with_farm};
-pub use run::{RunError, Slave};
+pub use run::{Leaving, RunError, Slave};
 pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};
 pub use secret::SecretFault;

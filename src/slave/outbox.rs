@@ -1,28 +1,17 @@
-//! Saying things: reports and logs are on disk first, and go to the bus when it is there.
+//! Saying things: reports are on disk first, and go to the bus when it is there. Logs go their own [way](super::shipper).
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::journal::{Entry, Journal, JournalError};
-use super::keeper;
+pub(super) use super::shipper::LogPlace;
 use crate::bus::Bus;
 use crate::model::{
-    Build, BuildId, Clock, FarmId, InstanceId, LogChunk, PayloadId, Position, Report, ReportBody,
-    SlaveName, Timestamp,
+    Build, Clock, FarmId, InstanceId, PayloadId, Position, Report, ReportBody, SlaveName, Timestamp,
 };
 use crate::trust::{SecretKey, seal};
 use crate::wire::Subjects;
-
-/// How often a running script's output is looked for. A line is on the bus about this long after it was printed.
-const SPOOL_PERIOD: Duration = Duration::from_millis(20);
-
-/// How many bytes may be sent again after a crash.
-const PROGRESS_STEP: u64 = 1 << 20;
 
 /// The slave's voice: it alone signs.
 pub(super) struct Voice {
@@ -118,101 +107,4 @@ impl Voice {
     pub(super) fn all_sent(&self) -> Result<bool, JournalError> {
         Ok(self.journal().waiting()?.is_none())
     }
-}
-
-/// Where a step's output is kept, and how much of it the stream has.
-pub(super) struct LogPlace {
-    pub(super) id: PayloadId,
-    pub(super) build: BuildId,
-    pub(super) step: u16,
-    pub(super) folder: PathBuf,
-    pub(super) sent: u64,
-}
-
-/// Why a log could not be sent.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ShipError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error("cannot read what a script printed")]
-    Spool(#[from] io::Error),
-}
-
-impl Voice {
-    /// Sends a step's output to the stream while it grows, until `ended` says that it grows no more; then forgets it.
-    pub(super) async fn ship_log(
-        self: Arc<Self>,
-        bus: Bus,
-        mut log: LogPlace,
-        mut ended: oneshot::Receiver<()>,
-    ) -> Result<(), ShipError> {
-        let subject = self.subjects.log(&self.slave, &log.build);
-        let spool = keeper::spool(&log.folder);
-        let mut over = false;
-        let mut recorded = log.sent;
-        loop {
-            let bytes = read_piece(&spool, log.sent)?;
-            if bytes.is_empty() {
-                if over {
-                    break;
-                }
-                // A sender that was dropped without a word has ended too.
-                over = !matches!(
-                    tokio::time::timeout(SPOOL_PERIOD, &mut ended).await,
-                    Err(_elapsed)
-                );
-                continue;
-            }
-            let length = bytes.len() as u64;
-            let chunk = LogChunk {
-                farm: self.farm,
-                slave: self.slave.clone(),
-                builder: log.build.builder.clone(),
-                command: log.id,
-                step: log.step,
-                offset: log.sent,
-                issued: (self.clock)(),
-                bytes: bytes.into(),
-            };
-            let sealed = seal(&self.key, &self.farm, &chunk);
-            bus.publish_until_stored(subject.clone(), &sealed.id.to_hex(), sealed.bytes)
-                .await;
-            log.sent += length;
-            if log.sent - recorded >= PROGRESS_STEP {
-                recorded = log.sent;
-                let now = self.now()?;
-                let entry = Entry::LogSent {
-                    id: log.id,
-                    step: log.step,
-                    sent: recorded,
-                };
-                self.journal().note(now, &[entry])?;
-            }
-        }
-        let now = self.now()?;
-        self.journal().note(
-            now,
-            &[Entry::LogDone {
-                id: log.id,
-                step: log.step,
-            }],
-        )?;
-        if let Err(error) = std::fs::remove_dir_all(&log.folder) {
-            tracing::warn!(folder = %log.folder.display(), %error, "job folder left behind");
-        }
-        Ok(())
-    }
-}
-
-fn read_piece(spool: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(spool) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(LogChunk::MAX_BYTES as u64)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -14,22 +14,24 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
 pub(super) use recover::abandon;
 
-use super::config::{Mapping, SlaveConfig};
+use super::config::SlaveConfig;
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
-use super::script::check_script;
+use super::script::look_at_script;
+use super::standstill::Standstill;
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
-    PayloadId, Presence, ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Head, InstanceId, KeyId, PayloadId,
+    Presence, ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -70,6 +72,15 @@ pub enum RunError {
     /// Its farm was being changed, and that was cut off.
     #[error("a change of farm in the state folder {0} was cut off; nothing was run")]
     HalfRepinned(PathBuf),
+}
+
+/// How a slave is to leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Leaving {
+    /// Its builds are stopped, and said to be lost.
+    BuildsEnd,
+    /// Their keepers bring them to their end; the next start reports it. For upgrades and restarts.
+    BuildsGoOn,
 }
 
 /// A slave, ready to run.
@@ -123,7 +134,7 @@ impl Slave {
     /// # Errors
     ///
     /// [`RunError`] if it may not begin or cannot go on.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    pub async fn run(self, stop: impl Future<Output = Leaving>) -> Result<(), RunError> {
         let lock = folder::enter(&self.config.state)?;
         let journal = Arc::new(Mutex::new(Journal::open(
             &self.config.state.join("journal.db"),
@@ -132,17 +143,17 @@ impl Slave {
         let reader = tokio::select! {
             reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
             () = self.bus.ended() => return Err(BusError::Ended.into()),
-            () = &mut stop => return Ok(()),
+            _ = &mut stop => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
-        slave.end_what_was_left().await?;
+        slave.look_back().await?;
         let bus = slave.executor.bus.clone();
         tokio::select! {
             noticed = slave.notice_restoration() => noticed?,
             () = bus.ended() => return Err(BusError::Ended.into()),
-            () = &mut stop => return Ok(()),
+            _ = &mut stop => return Ok(()),
         }
-        slave.recover()?;
+        slave.recover().await?;
         slave.attend(&mut stop).await
     }
 
@@ -189,7 +200,7 @@ impl Slave {
 impl Running {
     async fn attend(
         &mut self,
-        stop: &mut (impl Future<Output = ()> + Unpin),
+        stop: &mut (impl Future<Output = Leaving> + Unpin),
     ) -> Result<(), RunError> {
         let bus = self.executor.bus.clone();
         let config = self.executor.config.clone();
@@ -198,7 +209,10 @@ impl Running {
             let mut announcements = bus.announcements().await;
             self.learn_keyrings().await?;
             let mut commands = bus.commands(&config.name);
-            let mut presence = tokio::time::interval(config.presence_period);
+            let period = config.presence_period;
+            let mut presence = tokio::time::interval(period);
+            presence.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut shown = (self.voice.clock)();
             let mut head = tokio::time::interval(config.head_period);
             tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
             loop {
@@ -211,7 +225,14 @@ impl Running {
                         result?;
                         self.start_queued();
                     }
-                    _ = presence.tick() => self.show_presence().await?,
+                    due = presence.tick() => {
+                        let last = std::mem::replace(&mut shown, (self.voice.clock)());
+                        let overdue = due.elapsed();
+                        if let Some(standstill) = Standstill::between(last, shown, period, overdue) {
+                            standstill.tell(self.builds.len());
+                        }
+                        self.show_presence().await?;
+                    }
                     () = announcements.next() => {
                         self.learn_keyrings().await?;
                         self.look_at_head(Occasion::Announced).await?;
@@ -232,7 +253,13 @@ impl Running {
         // The owner is heard whatever is under way: a bus that answers slowly holds up no stop.
         tokio::select! {
             ended = attending => ended,
-            () = stop => self.wind_down().await,
+            leaving = stop => match leaving {
+                Leaving::BuildsEnd => self.wind_down().await,
+                Leaving::BuildsGoOn => {
+                    tracing::info!(builds = self.builds.len(), "slave stopping; its builds go on, and the next start finds them");
+                    Ok(())
+                }
+            },
         }
     }
 
@@ -283,7 +310,10 @@ impl Running {
             keys_fault: self.reader.keys_fault(received),
             highest,
             restored,
-            seen: matches!(decided, Some(Decided::Accepted | Decided::Refused)),
+            seen: matches!(
+                decided,
+                Some(Decided::Accepted | Decided::Refused | Decided::Stopped)
+            ),
             cancelled: decided == Some(Decided::Cancelled),
             script: &look_at_script,
         };
@@ -346,6 +376,7 @@ impl Running {
             },
             Entry::Build {
                 id,
+                signer: job.signer(),
                 builder: build.builder.clone(),
                 number: build.number,
                 payload: encode(&Command::Build(build.clone())),
@@ -388,18 +419,19 @@ impl Running {
 
     fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
         tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
-        if let Some((_, sender)) = self.cancels.get(&cancel.target) {
-            sender.send_replace(Some(Stop::Cancelled));
+        let sender = self.cancels.get(&cancel.target).map(|(_, sender)| sender);
+        if sender.is_none() && self.voice.journal().decided(&cancel.target)?.is_some() {
             return Ok(());
         }
-        if self.voice.journal().decided(&cancel.target)?.is_none() {
-            let forget_after = now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW);
-            let entry = Entry::Decided {
-                id: cancel.target,
-                what: Decided::Cancelled,
-                forget_after,
-            };
-            self.voice.journal().commit(now, &[entry])?;
+        // On record, because a slave that is killed at this moment goes on with its builds.
+        let entry = Entry::Decided {
+            id: cancel.target,
+            what: sender.map_or(Decided::Cancelled, |_| Decided::Stopped),
+            forget_after: now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW),
+        };
+        self.voice.journal().commit(now, &[entry])?;
+        if let Some(sender) = sender {
+            sender.send_replace(Some(Stop::Cancelled));
         }
         Ok(())
     }
@@ -466,19 +498,6 @@ impl Running {
 fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
     let longest = now.after(Build::MAX_ACCEPT_WINDOW);
     build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
-}
-
-/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
-fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
-    mapping.check_secrets().map_err(|(name, fault)| {
-        tracing::warn!(secret = name, %fault, "secret not safe");
-        fault.tersely()
-    })?;
-    let script = check_script(&mapping.script).map_err(|fault| {
-        tracing::warn!(%fault, "script not safe");
-        fault.tersely()
-    })?;
-    Ok(script.digest)
 }
 
 /// One-minute load average in hundredths, as Linux gives it; 0 where it does not.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use interpreter::{Interpreter, InterpreterFault};
 
+use super::config::Mapping;
 use super::place::{self, PlaceFault, unreadable};
 use crate::model::Digest;
 use crate::trust::sha256;
@@ -75,6 +76,21 @@ pub struct Script {
 /// [`ScriptFault`], the first found.
 pub fn check_script(path: &Path) -> Result<Script, ScriptFault> {
     read(path).map(|(script, _)| script)
+}
+
+/// Looks at a mapped script and its secrets, for the gate: its digest, or what is wrong.
+///
+/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
+pub(super) fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
+    mapping.check_secrets().map_err(|(name, fault)| {
+        tracing::warn!(secret = name, %fault, "secret not safe");
+        fault.tersely()
+    })?;
+    let script = check_script(&mapping.script).map_err(|fault| {
+        tracing::warn!(%fault, "script not safe");
+        fault.tersely()
+    })?;
+    Ok(script.digest)
 }
 
 /// Opens the script once; all that is said of it is said of what is open, and its bytes are those.

@@ -54,7 +54,8 @@ pub(super) struct Workspace {
     /// One per builder, shared by all steps.
     pub(super) folder: PathBuf,
     cache: PathBuf,
-    reports: PathBuf,
+    /// What a step's tests leave behind for people, and nothing of the step before.
+    pub(super) reports: PathBuf,
     temporary: PathBuf,
     home: PathBuf,
     discarded: Vec<PathBuf>,
@@ -70,14 +71,7 @@ impl Workspace {
         mark: &str,
     ) -> io::Result<Self> {
         let own = config.state.join("builders").join(builder.as_str());
-        let mut workspace = Self {
-            folder: own.join("workspace"),
-            cache: config.state.join("cache"),
-            reports: own.join("reports"),
-            temporary: own.join("tmp"),
-            home: own.join("home"),
-            discarded: Vec::new(),
-        };
+        let mut workspace = Self::at(config, &own);
         let rule = config
             .builders
             .get(builder)
@@ -95,16 +89,50 @@ impl Workspace {
                 Err(error) => return Err(error),
             }
         }
-        for folder in [
-            &workspace.folder,
-            &workspace.cache,
-            &workspace.reports,
-            &workspace.temporary,
-            &workspace.home,
-        ] {
-            fs::create_dir_all(folder)?;
-        }
+        workspace.make()?;
         Ok(workspace)
+    }
+
+    /// The folders of a build on `builder` that has begun, as they are.
+    pub(super) fn find(config: &SlaveConfig, builder: &BuilderName) -> io::Result<Self> {
+        let own = config.state.join("builders").join(builder.as_str());
+        let workspace = Self::at(config, &own);
+        workspace.make()?;
+        Ok(workspace)
+    }
+
+    fn at(config: &SlaveConfig, own: &Path) -> Self {
+        Self {
+            folder: own.join("workspace"),
+            cache: config.state.join("cache"),
+            reports: own.join("reports"),
+            temporary: own.join("tmp"),
+            home: own.join("home"),
+            discarded: Vec::new(),
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let own = [&self.folder, &self.cache, &self.reports];
+        own.into_iter()
+            .chain([&self.temporary, &self.home])
+            .try_for_each(fs::create_dir_all)
+    }
+
+    /// Empties the folder of test reports before a step, so that what is there afterwards is that step's own. What the step
+    /// before left is put out of the way, under a name that has `mark` in it.
+    pub(super) fn empty_reports(&self, mark: &str) -> io::Result<()> {
+        // Mostly it is empty, and then this is all.
+        if let Err(error) = fs::remove_dir(&self.reports)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let discarded = self
+                .reports
+                .with_file_name(format!("{DISCARDED}{mark}-reports"));
+            fs::rename(&self.reports, &discarded)?;
+            remove_soon(vec![discarded]);
+        }
+        fs::create_dir(&self.reports)
     }
 
     /// What was put out of the way.
@@ -147,6 +175,11 @@ impl Workspace {
                 .chain(recipe.mapping.secrets.values().cloned())
                 .collect(),
             writable: own.into_iter().chain(writable).cloned().collect(),
+            own: own
+                .into_iter()
+                .chain([&self.temporary, &self.home])
+                .cloned()
+                .collect(),
             hidden: vec![config.state.clone()],
             temporary: self.temporary.clone(),
             home: self.home.clone(),

@@ -6,6 +6,7 @@
 //! key that signed the report; whatever else was signed is a [`Stray`], and is never a result.
 
 mod chains;
+mod sightings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::trust::{Chain, KeysFault, Reader, Standing, Verified};
 
 use super::build::BuildStatus;
 use super::tail::Unproven;
+use sightings::Sightings;
 
 /// Something that the streams hold.
 #[derive(Clone, Debug)]
@@ -39,7 +41,12 @@ pub enum Event {
     /// A slave reported.
     Reported(Reported),
     /// A slave is alive.
-    Present(Verified<Presence>),
+    Present {
+        /// When the bus stored its word, by the bus's clock.
+        stored: Timestamp,
+        /// What it said.
+        presence: Verified<Presence>,
+    },
     /// The master said how new everything is.
     Headed(Verified<Head>),
     /// Something lies in a stream that nobody entitled has signed.
@@ -54,7 +61,7 @@ impl Event {
             Self::Changed { .. }
             | Self::Ordered { .. }
             | Self::Reported(_)
-            | Self::Present(_)
+            | Self::Present { .. }
             | Self::Headed(_) => None,
         }
     }
@@ -121,6 +128,8 @@ pub struct Board {
     places: BTreeMap<PayloadId, u64>,
     /// What each report key has signed.
     chains: BTreeMap<KeyId, ReportChain>,
+    /// By which starts of its process the slave with that report key was seen alive.
+    sightings: BTreeMap<KeyId, Sightings>,
     unproven: BTreeMap<(&'static str, u64), Unproven>,
 }
 
@@ -154,7 +163,9 @@ impl Board {
             line.is_some_and(|line| line.slave == presence.body().slave)
         });
         for presence in presences.cloned() {
-            self.apply(Event::Present(presence));
+            // Which was stored first matters only among several of one slave.
+            let stored = presence.body().issued;
+            self.apply(Event::Present { stored, presence });
         }
     }
 
@@ -187,7 +198,7 @@ impl Board {
                 Command::Cancel(cancel) => self.cancels.contains_key(&cancel.target),
             },
             Event::Reported(reported) => self.places.contains_key(&reported.report.id()),
-            Event::Present(_) | Event::Headed(_) | Event::Unproven(_) => false,
+            Event::Present { .. } | Event::Headed(_) | Event::Unproven(_) => false,
         }
     }
 
@@ -212,13 +223,17 @@ impl Board {
                 }
             },
             Event::Reported(reported) => self.report(reported),
-            Event::Present(presence) => {
+            Event::Present { stored, presence } => {
                 let newness = |p: &Verified<Presence>| (p.body().issued, p.body().sequence, p.id());
                 let said = presence.body();
                 self.chains
                     .entry(presence.signer())
                     .or_default()
                     .sign_of_life(said);
+                self.sightings
+                    .entry(presence.signer())
+                    .or_default()
+                    .take(stored, said);
                 let held = self.presences.get(&said.slave);
                 if held.is_none_or(|held| newness(held) < newness(&presence)) {
                     self.presences.insert(said.slave.clone(), presence);

@@ -1,8 +1,8 @@
 //! One build, as its command and its slave's reports tell it.
 
 use crate::model::{
-    Build, BuildId, BuildState, CommandId, Digest, KeyId, LogChunk, Outcome, PayloadId, Report,
-    ReportBody, Text, Timestamp, Verdict,
+    Build, BuildId, BuildState, CommandId, Digest, Isolation, KeyId, LogChunk, Network, Outcome,
+    PayloadId, Report, ReportBody, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, Verified};
 
@@ -45,8 +45,26 @@ pub struct StepStatus {
     pub started: Option<Timestamp>,
     /// The digest of the script that was executed.
     pub script: Option<Digest>,
+    /// The digest that its owner recorded when mapping it, if one was recorded.
+    pub mapped: Option<Digest>,
+    /// How it is kept apart from the rest of the machine, and what it can reach of the network.
+    pub confined: Option<(Isolation, Network)>,
     /// How it ended.
     pub outcome: Option<Outcome>,
+}
+
+impl StepStatus {
+    /// One of which nothing was said yet.
+    fn ordered(name: &CommandId) -> Self {
+        Self {
+            name: name.clone(),
+            started: None,
+            script: None,
+            mapped: None,
+            confined: None,
+            outcome: None,
+        }
+    }
 }
 
 /// Of the ends of one build that contradict the first, so many are kept.
@@ -84,12 +102,8 @@ impl BuildStatus {
         standing: Standing,
         order: Build,
     ) -> Self {
-        let steps = order.steps.iter().map(|step| StepStatus {
-            name: step.command.clone(),
-            started: None,
-            script: None,
-            outcome: None,
-        });
+        let steps = order.steps.iter();
+        let steps = steps.map(|step| StepStatus::ordered(&step.command));
         let good = standing == Standing::Good;
         Self {
             command,
@@ -195,7 +209,7 @@ impl BuildStatus {
         self.contradictions.clear();
         self.proven = self.ordered_in_good_standing;
         for step in &mut self.steps {
-            (step.started, step.script, step.outcome) = (None, None, None);
+            *step = StepStatus::ordered(&step.name);
         }
         for reported in told {
             self.take(reported);
@@ -217,11 +231,19 @@ impl BuildStatus {
                 step,
                 started,
                 script,
+                mapped,
+                isolation,
+                network,
                 ..
             } => {
-                if let Some(step) = self.steps.get_mut(usize::from(*step)) {
-                    step.started.get_or_insert(*started);
-                    step.script.get_or_insert(*script);
+                // The first word of it stands, whole.
+                if let Some(step) = self.steps.get_mut(usize::from(*step))
+                    && step.started.is_none()
+                {
+                    step.started = Some(*started);
+                    step.script = Some(*script);
+                    step.mapped = *mapped;
+                    step.confined = Some((*isolation, *network));
                 }
             }
             ReportBody::StepFinished { step, outcome } => {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::bus::{
     Bus, BusError, Delivery, Follower, KeyringCursor, Next, Progress, Returns, Stream, Taken,
 };
-use crate::model::{Change, Clock, Command, Digest, FarmId, Timestamp};
+use crate::model::{Change, Clock, Command, Digest, FarmId, Presence, Timestamp};
 use crate::trust::{Reader, Verified, sha256};
 use crate::wire::Payload;
 
@@ -86,7 +86,10 @@ impl Source {
             Self::Changes => self.opened(reader, delivery, |change: Verified<Change>| {
                 Event::Changed { sequence, change }
             }),
-            Self::Presences => self.opened(reader, delivery, Event::Present),
+            Self::Presences => self.opened(reader, delivery, |presence: Verified<Presence>| {
+                let stored = delivery.stored;
+                Event::Present { stored, presence }
+            }),
             Self::Heads => self.opened(reader, delivery, Event::Headed),
         })
     }

@@ -68,6 +68,11 @@ impl LogPiece {
     }
 }
 
+/// What is said where the slave cut a log off.
+pub(super) fn cut_off(bytes: u64) -> String {
+    format!("{bytes} bytes more were printed and cut off at the owner's limit")
+}
+
 /// Puts one build's chunks together. Chunks may overlap; each byte is given out once, in order within its step, and what
 /// is passed over is named as missing.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! Reads logs from the stream, a part at a time: what is held in memory does not follow a log's size.
 
+mod text;
+
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +14,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::time::timeout;
 
+use self::text::Text;
 use super::build::BuildStatus;
 use super::live::{BusState, Live};
+use super::log::cut_off;
 use super::log_index::LogIndex;
 use super::log_window::{
     Chosen, LineWriter, LogLine, LogView, LogWindow, Place, Plan, Run, WINDOW_BYTES, window,
 };
 use super::tail::Unproven;
-use super::terminal::Sanitizer;
 use super::view::open_chunk;
 use crate::bus::{BusError, Delivery, Follower, Next, Stream};
 use crate::model::{LogChunk, PayloadId, Verdict};
@@ -254,14 +257,7 @@ impl Logs {
         build: BuildStatus,
         step: u16,
     ) -> impl Pieces<Item = Result<Bytes, BusError>> {
-        let text = Text {
-            logs: self,
-            build,
-            step,
-            sanitizer: Sanitizer::new(false),
-            next: 0,
-            offset: 0,
-        };
+        let text = Text::new(self, build, step);
         stream::unfold(Some(text), async |text| {
             let mut text = text?;
             match text.next().await {
@@ -338,26 +334,29 @@ fn is_large(build: &BuildStatus) -> bool {
 
 /// Says at the window's end what never came, and what the slave did not keep.
 fn with_end(mut window: LogWindow, build: &BuildStatus) -> LogWindow {
-    if window.later {
-        return window;
-    }
-    let step = build.steps.get(usize::from(window.step));
-    let Some(outcome) = step.and_then(|step| step.outcome.as_ref()) else {
-        return window;
-    };
-    let missing = outcome.log_bytes.saturating_sub(window.bytes);
-    if missing > 0 {
-        let note = format!("the stream does not hold the last {missing} bytes");
-        window.lines.push(LogLine::note(window.next_line, note));
-    }
-    if outcome.log_cut > 0 {
-        let note = format!(
-            "the slave kept no more: {} bytes were cut off at its owner's cap",
-            outcome.log_cut
-        );
-        window.lines.push(LogLine::note(window.next_line, note));
+    if !window.later {
+        for note in ending_notes(build, window.step, window.bytes) {
+            window.lines.push(LogLine::note(window.next_line, note));
+        }
     }
     window
+}
+
+/// What is said behind the last byte of a step's output, if `held` bytes of it are there.
+fn ending_notes(build: &BuildStatus, step: u16, held: u64) -> Vec<String> {
+    let step = build.steps.get(usize::from(step));
+    let Some(outcome) = step.and_then(|step| step.outcome.as_ref()) else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    let missing = outcome.log_bytes.saturating_sub(held);
+    if missing > 0 {
+        notes.push(format!("the stream does not hold the last {missing} bytes"));
+    }
+    if outcome.log_cut > 0 {
+        notes.push(cut_off(outcome.log_cut));
+    }
+    notes
 }
 
 /// What is said of a step whose output the stream does not hold, though the slave has sent some.
@@ -387,58 +386,6 @@ pub fn telling_step(build: &BuildStatus) -> Option<u16> {
         build.ending.is_some() && outcome.is_none_or(|outcome| wrong(outcome.verdict))
     });
     failed.or_else(|| steps().last()).map(|(step, _)| step)
-}
-
-/// A step's output as text.
-struct Text {
-    logs: Arc<Logs>,
-    build: BuildStatus,
-    step: u16,
-    sanitizer: Sanitizer,
-    next: u64,
-    offset: u64,
-}
-
-impl Text {
-    async fn next(&mut self) -> Result<Option<Bytes>, BusError> {
-        let bus = self.logs.live.bus();
-        let subject = bus
-            .subjects()
-            .log(&self.build.order.slave, &self.build.id());
-        let batch = bus.read(Stream::Logs, &subject, self.next).await?;
-        let Some(last) = batch.last() else {
-            let rest = self.sanitizer.finish();
-            return Ok((!rest.is_empty()).then(|| rest.into()));
-        };
-        self.next = last.sequence.saturating_add(1);
-        let mut text = String::new();
-        for delivery in &batch {
-            let Ok(chunk) = self.logs.open(&self.build, delivery) else {
-                continue;
-            };
-            if chunk.step != self.step {
-                continue;
-            }
-            if chunk.offset > self.offset {
-                text += &self.sanitizer.finish();
-                let missing = chunk.offset - self.offset;
-                text += &[
-                    "
-[",
-                    &missing.to_string(),
-                    " bytes are missing here]
-",
-                ]
-                .concat();
-                self.offset = chunk.offset;
-            }
-            let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX);
-            let fresh = chunk.bytes.get(known..).unwrap_or_default();
-            text += &self.sanitizer.push(fresh);
-            self.offset = self.offset.saturating_add(fresh.len() as u64);
-        }
-        Ok(Some(text.into()))
-    }
 }
 
 /// A step's output as it comes.

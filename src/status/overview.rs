@@ -275,6 +275,11 @@ fn of_chain(slave: &SlaveName, faults: ChainFaults) -> Vec<String> {
             )
         });
     }
+    if faults.cloned && faults.forked == 0 {
+        notes.push(format!(
+            "two instances of {slave} are alive, as if it had been copied or set back"
+        ));
+    }
     let counts = [
         (
             faults.broken,

@@ -362,12 +362,12 @@ impl Sample {
 
     /// A sign of life of a slave whose clock is off.
     pub(super) fn off(&self, slave: &str, issued: Timestamp, clock: ClockOffset) -> Event {
-        self.sign_of_life(slave, issued, 0, Some(clock))
+        self.stored_present(&self.sign_of_life(slave, issued, 0, Some(clock)))
     }
 
     /// A sign of life that names the slave's newest report.
     pub(super) fn naming(&self, slave: &str, issued: Timestamp, sequence: u64) -> Event {
-        self.sign_of_life(slave, issued, sequence, None)
+        self.stored_present(&self.sign_of_life(slave, issued, sequence, None))
     }
 
     fn sign_of_life(
@@ -376,9 +376,9 @@ impl Sample {
         issued: Timestamp,
         sequence: u64,
         clock: Option<ClockOffset>,
-    ) -> Event {
+    ) -> Presence {
         let newest = (slave.parse().unwrap(), sequence);
-        let presence = Presence {
+        Presence {
             farm: self.farm,
             slave: slave.parse().unwrap(),
             instance: InstanceId([7; 16]),
@@ -394,8 +394,23 @@ impl Sample {
             paused_until: None,
             rejected: 0,
             clock,
-        };
-        Event::Present(self.verify(self.key(slave), &presence))
+        }
+    }
+
+    /// The bus stores a sign of life a moment after it was given.
+    pub(super) fn stored_present(&self, said: &Presence) -> Event {
+        Event::Present {
+            stored: said.issued.after(Duration::from_millis(1)),
+            presence: self.verify(self.key(said.slave.as_str()), said),
+        }
+    }
+
+    /// A sign of life of an idle slave, by a certain start of its process.
+    pub(super) fn present_by(&self, instance: u8, slave: &str, issued: Timestamp) -> Event {
+        self.stored_present(&Presence {
+            instance: InstanceId([instance; 16]),
+            ..self.sign_of_life(slave, issued, 0, None)
+        })
     }
 
     /// What the results stream delivers, in the place of a report of foo-maple.

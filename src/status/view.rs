@@ -195,19 +195,28 @@ impl Viewer {
         let subjects = self.bus.subjects().clone();
         // The filter leaves out who leads, which is no command.
         let commands = (Stream::Commands, subjects.commands());
-        let ordered = |sequence, command: Verified<Command>| Event::Ordered { sequence, command };
+        let ordered = |delivery: &Delivery, command: Verified<Command>| Event::Ordered {
+            sequence: delivery.sequence,
+            command,
+        };
         self.read_into(&mut board, commands, ordered).await?;
         let changes = (Stream::Changes, subjects.changes());
-        let moved = |sequence, change: Verified<Change>| Event::Changed { sequence, change };
+        let moved = |delivery: &Delivery, change: Verified<Change>| Event::Changed {
+            sequence: delivery.sequence,
+            change,
+        };
         self.read_into(&mut board, changes, moved).await?;
         let presences = (Stream::Presence, subjects.presences());
-        let present = |_, presence: Verified<Presence>| Event::Present(presence);
+        let present = |delivery: &Delivery, presence: Verified<Presence>| Event::Present {
+            stored: delivery.stored,
+            presence,
+        };
         // Kept in memory only, and so gone for a moment after the server was started anew; the rest is no less true.
         if let Err(error) = self.read_into(&mut board, presences, present).await {
             tracing::warn!(%error, "presence not readable now");
         }
         let heads = (Stream::Head, subjects.head());
-        let headed = |_, head: Verified<Head>| Event::Headed(head);
+        let headed = |_: &Delivery, head: Verified<Head>| Event::Headed(head);
         self.read_into(&mut board, heads, headed).await?;
         if let Some(roster) = self.reader.roster() {
             board.set_roster(roster.clone());
@@ -219,7 +228,7 @@ impl Viewer {
         &mut self,
         board: &mut Board,
         (stream, filter): (Stream, String),
-        event: impl Fn(u64, Verified<T>) -> Event,
+        event: impl Fn(&Delivery, Verified<T>) -> Event,
     ) -> Result<(), BusError> {
         for delivery in self.bus.read_all(stream, &filter, 0).await? {
             let mut opened = open::<T>(&self.reader, stream, &delivery);
@@ -227,7 +236,7 @@ impl Viewer {
                 opened = open::<T>(&self.reader, stream, &delivery);
             }
             board.apply(match opened {
-                Ok(verified) => event(delivery.sequence, verified),
+                Ok(verified) => event(&delivery, verified),
                 Err(unproven) => Event::Unproven(unproven),
             });
         }

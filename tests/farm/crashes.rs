@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pybots::model::{ReportBody, Verdict};
+use pybots::model::Verdict;
 
 use crate::harness::Farm;
 use crate::process::eventually;
@@ -99,44 +99,6 @@ async fn a113_a136_a_master_whose_bus_has_lost_its_store_says_so_and_ends() {
         "{}",
         master.said()
     );
-}
-
-#[tokio::test]
-async fn a02_a82_a_slave_killed_mid_build_says_lost_and_delivers_every_spooled_line() {
-    let mut farm = Farm::new().await;
-    let ran = farm.text("ran");
-    let body = format!(
-        "echo once >> {ran}\ni=0\nwhile [ $i -lt 5000 ]; do i=$((i+1)); echo \"line $i\"; done\n\
-         touch \"$PYBOTS_WORKSPACE/printed\"\nsleep 1000"
-    );
-    farm.script("chatty.sh", &body);
-    farm.write_slave_toml("[commands.chatty]\nscript = \"chatty.sh\"");
-    farm.publish_keyring_and_head().await;
-    farm.start_slave().await;
-    let id = farm.send(&farm.order(1, &["chatty", "record"])).await;
-    let printed = farm.path("slave/state/builders/foo-linux/workspace/printed");
-    eventually("all is printed", || async {
-        printed.exists().then_some(())
-    })
-    .await;
-    farm.slave.as_mut().unwrap().kill();
-    farm.start_slave().await;
-    assert!(matches!(farm.ending(id).await, ReportBody::Lost { .. }));
-    let expected = (1..=5000)
-        .map(|line| format!("line {line}\n"))
-        .collect::<Vec<_>>()
-        .concat();
-    eventually("every line arrives", || async {
-        (farm.log(&"foo-linux/1".parse().unwrap()).await == expected).then_some(())
-    })
-    .await;
-    farm.settle(2).await;
-    assert_eq!(farm.ran().len(), 2, "the lost build is not run again");
-    eventually("the job folder is gone", || async {
-        let jobs = std::fs::read_dir(farm.path("slave/state/jobs")).unwrap();
-        (jobs.count() == 0).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ async fn an_exit_status_becomes_its_verdict() {
     ];
     for (number, (steps, expected)) in (1..).zip(cases) {
         let id = farm.send(&farm.order(number, steps)).await;
-        assert_eq!(farm.verdict(id).await, expected, "{steps:?}");
+        let ending = farm.ending(id).await;
+        assert_eq!(ending.verdict(), Some(expected), "{steps:?}: {ending:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use pybots::trust::{Sealed, SecretKey, key_id, seal};
 use pybots::wire::Subjects;
 use tempfile::TempDir;
 
-use crate::process::{PYBOTS, Process, eventually, git, now, pybots, succeed};
+use crate::process::{PYBOTS, Process, eventually, eventually_or, git, now, pybots, succeed};
 
 pub(crate) struct Farm {
     folder: TempDir,
@@ -255,10 +255,10 @@ steps = {steps}
             .count();
         let arguments = ["--log-format", "json", "slave", "run", "--config", &config];
         self.slave = Some(Process::start(PYBOTS, &arguments, log));
-        eventually("the slave is ready", || async {
+        let ready = || async {
             (self.slave_said().matches("slave started").count() > before).then_some(())
-        })
-        .await;
+        };
+        eventually_or("the slave is ready", ready, || self.slave_said()).await;
     }
 
     pub(crate) fn start_master(&mut self) {
@@ -370,7 +370,13 @@ steps = {steps}
     /// Sends a command that is fine and waits for its end: whatever was sent before it has been decided then.
     pub(crate) async fn settle(&self, number: u64) {
         let id = self.send(&self.order(number, &["record"])).await;
-        assert_eq!(self.verdict(id).await, Verdict::Passed);
+        let ending = self.ending(id).await;
+        assert_eq!(
+            ending.verdict(),
+            Some(Verdict::Passed),
+            "{ending:?}\n{}",
+            self.slave_said()
+        );
     }
 
     /// Makes a commit to the trunk and returns its revision.

@@ -42,7 +42,8 @@ async fn board(bus: &Bus, reader: &Reader) -> Result<Board, BusError> {
             continue;
         };
         if let Ok(presence) = reader.open::<Presence>(&delivery.bytes, Purpose::History) {
-            board.apply(Event::Present(presence));
+            let stored = delivery.stored;
+            board.apply(Event::Present { stored, presence });
         }
     }
     board.set_roster(roster.clone());

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use super::{Input, Leading, RunError};
-use crate::bus::{Delivery, Stream};
+use crate::bus::{Delivery, Sign, Stream};
 use crate::master::audit::Alarm;
 use crate::master::scheduler::Fact;
-use crate::model::{Build, Change, Command, Lead, Presence, Report};
-use crate::trust::{Learnt, OpenError, Purpose, Standing};
+use crate::model::{Build, Change, Command, Lead, Presence, Report, SlaveName};
+use crate::trust::{Learnt, OpenError, Purpose, Standing, Verified, key_id};
 
 impl Leading {
     pub(super) fn take_input(&mut self, input: Input) {
         match input {
             Input::Message(stream, delivery) => self.take(stream, &delivery),
             Input::CaughtUp => {}
+            Input::Heard(sign) => self.take_sign(&sign),
         }
     }
 
@@ -128,6 +129,33 @@ impl Leading {
         }
     }
 
+    /// Takes in what is heard of the slaves that are alive.
+    pub(super) fn take_sign(&mut self, sign: &Sign) {
+        let now = (self.herald.clock)();
+        match sign {
+            Sign::Listening => self.attendance.listen(now),
+            Sign::Deaf => self.attendance.stop_listening(),
+            Sign::Message(delivery) => match self
+                .reader
+                .open::<Presence>(&delivery.bytes, Purpose::History)
+            {
+                Ok(said) if self.is_of_today(&said, &said.body().slave) => {
+                    let events = self.attendance.presence(said.body(), now);
+                    self.tell(&events, now);
+                }
+                // A key that the slave had before.
+                Ok(_) => {}
+                Err(error) => rejected(Stream::Presence, delivery, &error),
+            },
+        }
+    }
+
+    /// Whether it is signed by the key that the roster gives to `slave` now.
+    fn is_of_today<T>(&self, said: &Verified<T>, slave: &SlaveName) -> bool {
+        let line = self.reader.roster().and_then(|roster| roster.line(slave));
+        line.is_some_and(|line| key_id(&line.report_key) == said.signer())
+    }
+
     fn take_report(&mut self, delivery: &Delivery) {
         // A slave reports on what it was sent, and it was sent nothing before the roster named it: every roster that
         // matters has been taken in.
@@ -139,6 +167,12 @@ impl Leading {
                 let (id, signer) = (report.id(), report.signer());
                 let alarms = self.audit.report(id, signer, report.body());
                 alarms.iter().for_each(Alarm::tell);
+                // What was said before this master led is no sign of life now.
+                if self.audit.leads() && self.is_of_today(&report, &report.body().slave) {
+                    let now = (self.herald.clock)();
+                    let event = self.attendance.report(report.body(), now);
+                    self.tell(event.as_slice(), now);
+                }
                 let Report {
                     command,
                     slave,

@@ -11,7 +11,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-pub(super) use tree::{ask_to_end, end_tree, stand_apart};
+pub(super) use tree::{
+    Usage, ask_to_end, boot, end_tree, fair_memory, offer_to_the_oom_killer, stand_apart, usage,
+};
 
 use super::config::{IsolationSettings, NetworkRule};
 use crate::model::{Isolation, Network};
@@ -142,6 +144,8 @@ pub(super) struct Confinement {
     /// What it must not see, whatever folder above it is readable or writable: the slave's state. What is in `writable` and
     /// lies below it is seen all the same.
     pub(super) hidden: Vec<PathBuf>,
+    /// Those that are its own, whose disk counts.
+    pub(super) own: Vec<PathBuf>,
     /// An empty folder on disk for what it puts into `/tmp` and `/var/tmp`.
     pub(super) temporary: PathBuf,
     /// An empty folder on disk that is its home, where its owner's environment has a `HOME`.

@@ -40,6 +40,7 @@ fn a_running_build_is_never_forgotten() {
         },
         Entry::Build {
             id,
+            signer: KeyId([2; 32]),
             builder: "foo".parse().unwrap(),
             number: 3,
             payload: vec![1],

@@ -3,9 +3,15 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::RunError;
 use crate::slave::repin::unfinished;
+
+/// How often, and with what pause, a folder that is taken is looked at again.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes the folder ready for a slave, and takes it for as long as the file stays open.
 pub(super) fn enter(state: &Path) -> Result<File, RunError> {
@@ -36,8 +42,12 @@ pub(in crate::slave) fn lock(state: &Path) -> Result<File, RunError> {
             folder: state.to_owned(),
             source,
         })?;
-    if lock.try_lock().is_err() {
-        return Err(RunError::AlreadyRunning(state.to_owned()));
+    // A slave that was killed while it started a keeper is gone only once that has become a program of its own.
+    for _ in 0..TRIES {
+        if lock.try_lock().is_ok() {
+            return Ok(lock);
+        }
+        thread::sleep(PAUSE);
     }
-    Ok(lock)
+    Err(RunError::AlreadyRunning(state.to_owned()))
 }

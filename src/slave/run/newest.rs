@@ -182,7 +182,7 @@ impl Running {
     }
 
     /// Nothing that a stolen key ordered goes on, nor does what waits for its turn begin.
-    fn stop_what_thieves_ordered(&self) {
+    pub(super) fn stop_what_thieves_ordered(&self) {
         for (id, (signer, stop)) in &self.cancels {
             if !self.reader.counts(signer) && stop.borrow().is_none() {
                 tracing::warn!(command = %id.short(), %signer, "build stopped: its key is no longer believed");

@@ -1,4 +1,7 @@
-//! After a crash: say what became of what was under way, and send every line that it printed.
+//! After a crash, an upgrade or a restart: go on with what was under way. After a power cut: say that it is lost.
+//!
+//! A keeper outlives its slave, so within one start of the machine a build is found again where it is by now. A keeper does
+//! not outlive the machine, and then nobody can say what became of its script: it is not run a second time.
 
 use std::fs;
 use std::io;
@@ -6,72 +9,149 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::{RunError, Running};
-use crate::model::{Command, ReportBody, Text};
-use crate::slave::journal::{Entry, OpenLog};
-use crate::slave::keeper;
+use super::{Queued, RunError, Running};
+use crate::model::{Build, Command, PayloadId, ReportBody, Text};
+use crate::slave::execute::Stop;
+use crate::slave::isolation;
+use crate::slave::journal::{Decided, Entry, OpenBuild, OpenLog};
+use crate::slave::keeper::{self, Haste};
 use crate::slave::outbox::LogPlace;
 use crate::slave::workspace::{Workspace, remove_soon};
 use crate::wire::decode;
 
+/// Whether keepers that an earlier process started may still be at work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Past {
+    /// The machine has run on since.
+    SameBoot,
+    /// It has started anew since, or nobody knows.
+    OtherBoot,
+}
+
 impl Running {
-    /// Ends what the process before this one has left running. Needs no bus.
-    pub(super) async fn end_what_was_left(&mut self) -> Result<(), RunError> {
+    /// Looks at what the process before this one has left. Needs no bus.
+    pub(super) async fn look_back(&mut self) -> Result<Past, RunError> {
         let state = self.executor.config.state.clone();
         let state_error = |source| RunError::State {
             folder: state.clone(),
             source,
         };
+        let boot = isolation::boot();
+        let before = self.voice.journal().boot()?;
+        let past = if boot.is_some() && boot == before {
+            Past::SameBoot
+        } else {
+            Past::OtherBoot
+        };
         let open_logs = self.voice.journal().open_logs()?;
-        for log in &open_logs {
-            if !abandon(&log.folder).await.map_err(state_error)? {
-                tracing::error!(folder = %log.folder.display(), "a script from before cannot be ended; the slave goes on without it");
+        if past == Past::OtherBoot {
+            for log in &open_logs {
+                if !abandon(&log.folder).await.map_err(state_error)? {
+                    tracing::error!(folder = %log.folder.display(), "a script from before cannot be ended; the slave goes on without it");
+                }
+            }
+            let open_builds = self.voice.journal().open_builds()?;
+            for open in open_builds {
+                self.lose(&open, "the machine stopped while the build was under way")?;
             }
         }
+        if let Some(boot) = boot {
+            let now = self.voice.now()?;
+            self.voice.journal().commit(now, &[Entry::Booted(boot)])?;
+        }
         remove_soon(Workspace::left_behind(&self.executor.config));
-        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)
+        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?;
+        Ok(past)
     }
 
-    /// Says `lost` for what was under way when the process before this one ended, and sends every line that it printed.
-    pub(super) fn recover(&mut self) -> Result<(), RunError> {
+    /// Goes on with the builds that are under way, and sends every line that was printed.
+    pub(super) async fn recover(&mut self) -> Result<(), RunError> {
         let open_builds = self.voice.journal().open_builds()?;
         let open_logs = self.voice.journal().open_logs()?;
         for open in open_builds {
             let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
                 continue;
             };
-            tracing::warn!(build = %build.id(), "build lost");
-            let detail = Text::tidy("the slave stopped while the build was under way");
-            self.voice.say(
-                open.id,
-                &build,
-                ReportBody::Lost { detail },
-                vec![Entry::Ended(open.id)],
-            )?;
-        }
-        for log in open_logs {
-            let Ok(Command::Build(build)) = decode::<Command>(&log.payload) else {
-                continue;
-            };
-            let place = LogPlace {
-                id: log.id,
-                build: build.id(),
-                step: log.step,
-                folder: log.folder,
-                sent: log.sent,
-            };
-            // Nobody writes there any more, so the sender is dropped at once.
-            let (_, ended) = oneshot::channel();
-            let shipper = Arc::clone(&self.voice).ship_log(self.executor.bus.clone(), place, ended);
-            tokio::spawn(async move {
-                if let Err(error) = shipper.await {
-                    tracing::error!(%error, "log not sent");
+            match self.gate.readmit(open.id, open.signer, build) {
+                Ok(job) => {
+                    tracing::info!(build = %job.build().id(), "build goes on");
+                    let decided = self.voice.journal().decided(&open.id)?;
+                    let stop = (decided == Some(Decided::Stopped)).then_some(Stop::Cancelled);
+                    let (sender, stop) = watch::channel(stop);
+                    self.cancels.insert(open.id, (job.signer(), sender));
+                    self.queue.push_back(Queued { job, stop });
                 }
-            });
+                Err(refusal) => {
+                    tracing::warn!(code = refusal.code(), %refusal, "build cannot go on");
+                    for log in open_logs.iter().filter(|log| log.id == open.id) {
+                        abandon(&log.folder)
+                            .await
+                            .map_err(|source| RunError::State {
+                                folder: log.folder.clone(),
+                                source,
+                            })?;
+                    }
+                    self.lose(
+                        &open,
+                        "its owner changed what may run while it was under way",
+                    )?;
+                }
+            }
         }
+        self.stop_what_thieves_ordered();
+        for log in open_logs {
+            // A step that is still under way is looked after by its build.
+            let over = self
+                .voice
+                .journal()
+                .progress(&log.id, log.step)?
+                .ran
+                .is_some();
+            if over || !self.cancels.contains_key(&log.id) {
+                self.ship(log);
+            }
+        }
+        self.start_queued();
         Ok(())
+    }
+
+    fn lose(&self, open: &OpenBuild, why: &str) -> Result<(), RunError> {
+        let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
+            return Ok(());
+        };
+        self.say_lost(open.id, &build, why)
+    }
+
+    fn say_lost(&self, id: PayloadId, build: &Build, why: &str) -> Result<(), RunError> {
+        tracing::warn!(build = %build.id(), why, "build lost");
+        let detail = Text::tidy(why);
+        let lost = ReportBody::Lost { detail };
+        self.voice.say(id, build, lost, vec![Entry::Ended(id)])?;
+        Ok(())
+    }
+
+    /// Sends what the stream lacks of a log to which nothing is written any more.
+    fn ship(&self, log: OpenLog) {
+        let Ok(Command::Build(build)) = decode::<Command>(&log.payload) else {
+            return;
+        };
+        let place = LogPlace {
+            id: log.id,
+            build: build.id(),
+            step: log.step,
+            folder: log.folder,
+            sent: log.sent,
+        };
+        // Nobody writes there any more, so the sender is dropped at once.
+        let (_, ended) = oneshot::channel();
+        let shipper = Arc::clone(&self.voice).ship_log(self.executor.bus.clone(), place, ended);
+        tokio::spawn(async move {
+            if let Err(error) = shipper.await {
+                tracing::error!(%error, "log not sent");
+            }
+        });
     }
 }
 
@@ -85,7 +165,7 @@ pub(in crate::slave) async fn abandon(folder: &Path) -> io::Result<bool> {
     if !folder.exists() {
         return Ok(true);
     }
-    keeper::request_stop(folder)?;
+    keeper::request_stop(folder, Haste::Polite)?;
     // A keeper ends its script within its grace time whatever the script does.
     for _ in 0..TRIES {
         if keeper::try_abandon(folder)? {
@@ -96,7 +176,7 @@ pub(in crate::slave) async fn abandon(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes job folders that no log is waited for from: their keeper was never started, or all is sent.
+/// Removes job folders that no log is waited for from: they were never handed to a keeper, or all is sent.
 fn remove_forgotten(jobs: &Path, open_logs: &[OpenLog]) -> io::Result<()> {
     for entry in fs::read_dir(jobs)? {
         let folder = entry?.path();

@@ -3,17 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Board;
+use super::sightings::Sightings;
 use crate::model::{ChainFaults, SlaveName, Timestamp};
 use crate::status::build::BuildStatus;
 use crate::trust::key_id;
 
 impl Board {
-    /// What is wrong at `now` with the chain of a slave's reports, by the key that the roster gives to it.
+    /// What is wrong at `now` with the chain of a slave's reports, by the key that the roster gives to it. That two of it
+    /// are alive is told even if they have not reported yet.
     #[must_use]
     pub fn chain_faults(&self, slave: &SlaveName, now: Timestamp) -> ChainFaults {
         let line = self.roster.as_ref().and_then(|roster| roster.line(slave));
-        let chain = line.and_then(|line| self.chains.get(&key_id(&line.report_key)));
-        chain.map_or_else(ChainFaults::default, |chain| chain.faults(now))
+        let Some(key) = line.map(|line| key_id(&line.report_key)) else {
+            return ChainFaults::default();
+        };
+        let chain = self.chains.get(&key);
+        let faults = chain.map_or_else(ChainFaults::default, |chain| chain.faults(now));
+        let sightings = self.sightings.get(&key);
+        ChainFaults {
+            cloned: faults.cloned || sightings.is_some_and(Sightings::are_of_two),
+            ..faults
+        }
     }
 
     /// What is wrong with the chain where the reports of a build stand in it. What is missing there may be about it.

@@ -246,9 +246,9 @@ pub struct BuildDocument<'a> {
     pub report_signer: Option<KeyId>,
     /// SHA-256 over the SHA-256 of each step's log.
     pub log: Option<Digest>,
-    /// `plain`, `landlock` or `namespaces`.
+    /// `plain`, `landlock` or `namespaces`: the weakest of any step.
     pub isolation: Option<Isolation>,
-    /// `off`, `no-tcp` or `on`.
+    /// `off`, `no-tcp` or `on`: the most that any step could reach.
     pub network: Option<Network>,
 }
 
@@ -338,6 +338,12 @@ pub struct StepDocument<'a> {
     pub started: Option<Timestamp>,
     /// The digest of the script.
     pub script: Option<Digest>,
+    /// The digest that its owner recorded when mapping it, if one was recorded. Another than `script`: it was edited since.
+    pub mapped: Option<Digest>,
+    /// How it was kept apart: `plain`, `landlock` or `namespaces`.
+    pub isolation: Option<Isolation>,
+    /// What it could reach of the network: `off`, `no-tcp` or `on`.
+    pub network: Option<Network>,
     /// How it ended.
     pub outcome: Option<OutcomeDocument<'a>>,
 }

@@ -379,6 +379,9 @@ fn step_document(step: &StepStatus) -> StepDocument<'_> {
         name: &step.name,
         started: step.started,
         script: step.script,
+        mapped: step.mapped,
+        isolation: step.confined.map(|(isolation, _)| isolation),
+        network: step.confined.map(|(_, network)| network),
         outcome: step.outcome.as_ref().map(Into::into),
     }
 }

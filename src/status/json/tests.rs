@@ -215,6 +215,9 @@ fn a_build_is_one_document() {
           "name": "build-python",
           "started": "2026-11-22T18:01:40.006Z",
           "script": "SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw",
+          "mapped": null,
+          "isolation": "namespaces",
+          "network": "off",
           "outcome": {
             "verdict": "passed",
             "exit": 0,
@@ -235,6 +238,9 @@ fn a_build_is_one_document() {
           "name": "test-project",
           "started": "2026-11-22T18:01:50.000Z",
           "script": "SHA256:dchNIKCqkMWen0O760wOS9QuTFGES7y+zE80em6wToo",
+          "mapped": null,
+          "isolation": "namespaces",
+          "network": "off",
           "outcome": {
             "verdict": "failed",
             "exit": 1,

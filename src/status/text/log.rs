@@ -5,7 +5,7 @@ use std::io;
 use super::entry::describe_unproven;
 use super::{Paint, Style};
 use crate::status::build::BuildStatus;
-use crate::status::log::LogPiece;
+use crate::status::log::{LogPiece, cut_off};
 use crate::status::terminal::{MARK, RESET, Sanitizer};
 
 /// Prints the pieces of one build's log. Lines of its own begin with [`MARK`], and no line of a script does.
@@ -49,32 +49,13 @@ impl LogPrinter {
             self.mark(&title, Paint::Strong, out)?;
             self.step = Some(step);
         }
-        match piece {
-            LogPiece::Bytes { bytes, .. } => {
-                let safe = self.sanitizer.push(bytes);
-                self.put(&safe, out)
-            }
-            LogPiece::Missing { bytes, offset, .. } => {
-                let text = format!("{bytes} bytes missing from byte {offset} on");
-                self.mark(&text, Paint::Machine, out)
-            }
-            LogPiece::Conflict { offset, .. } => {
-                let text =
-                    format!("the slave signed two texts for byte {offset} on; the first is shown");
-                self.mark(&text, Paint::Machine, out)
-            }
-            LogPiece::Cut { bytes, .. } => {
-                let text = format!("{bytes} more bytes cut off at the owner's cap");
-                self.mark(&text, Paint::Machine, out)
-            }
-            LogPiece::OtherDigest { .. } => {
-                let text = "this is not the output that the slave's digest names";
-                self.mark(text, Paint::Machine, out)
-            }
-            LogPiece::Unproven(unproven) => {
-                let text = describe_unproven(unproven, Style::Plain);
-                self.mark(&text, Paint::Machine, out)
-            }
+        if let LogPiece::Bytes { bytes, .. } = piece {
+            let safe = self.sanitizer.push(bytes);
+            return self.put(&safe, out);
+        }
+        match remark(piece) {
+            Some(remark) => self.mark(&remark, Paint::Machine, out),
+            None => Ok(()),
         }
     }
 
@@ -109,6 +90,41 @@ impl LogPrinter {
             self.style.paint(paint, &format!("{MARK} {text}"))
         )
     }
+}
+
+/// Writes a piece as the script printed it; returns what is to be said of it elsewhere, since among the bytes anything may
+/// stand. Never for a terminal that was not asked for twice.
+///
+/// # Errors
+///
+/// Whatever `out` returns; a closed pipe is the usual one.
+pub fn write_raw_log(piece: &LogPiece, out: &mut impl io::Write) -> io::Result<Option<String>> {
+    if let LogPiece::Bytes { bytes, .. } = piece {
+        out.write_all(bytes)?;
+    }
+    let step = piece.step().map(|step| u32::from(step) + 1);
+    Ok(remark(piece).map(|remark| match step {
+        Some(step) => format!("step {step}: {remark}"),
+        None => remark,
+    }))
+}
+
+/// What is said of a piece that is not output.
+fn remark(piece: &LogPiece) -> Option<String> {
+    Some(match piece {
+        LogPiece::Bytes { .. } => return None,
+        LogPiece::Missing { bytes, offset, .. } => {
+            format!("{bytes} bytes missing from byte {offset} on")
+        }
+        LogPiece::Conflict { offset, .. } => {
+            format!("the slave signed two texts for byte {offset} on; the first is shown")
+        }
+        LogPiece::Cut { bytes, .. } => cut_off(*bytes),
+        LogPiece::OtherDigest { .. } => {
+            "this is not the output that the slave's digest names".to_owned()
+        }
+        LogPiece::Unproven(unproven) => describe_unproven(unproven, Style::Plain),
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +178,7 @@ mod tests {
         ▌ step 2/2 test-project
         three
         ▌ the slave signed two texts for byte 2 on; the first is shown
-        ▌ 7 more bytes cut off at the owner's cap
+        ▌ 7 bytes more were printed and cut off at the owner's limit
         ▌ this is not the output that the slave's digest names
         four
         ");
@@ -175,9 +191,32 @@ mod tests {
         ESC[1m▌ step 2/2 test-projectESC[0m
         three
         ESC[35m▌ the slave signed two texts for byte 2 on; the first is shownESC[0m
-        ESC[35m▌ 7 more bytes cut off at the owner's capESC[0m
+        ESC[35m▌ 7 bytes more were printed and cut off at the owner's limitESC[0m
         ESC[35m▌ this is not the output that the slave's digest namesESC[0m
         four
         ");
+    }
+
+    #[test]
+    fn a87_raw_is_every_byte_and_what_is_said_of_them_stands_elsewhere() {
+        let hostile = b"\x1b]52;c;cHduZWQ=\x07\xff\x00\r";
+        let pieces = [
+            LogPiece::Bytes {
+                step: 0,
+                offset: 0,
+                bytes: Bytes::from_static(hostile),
+            },
+            LogPiece::Cut { step: 0, bytes: 7 },
+        ];
+        let mut out = Vec::new();
+        let said: Vec<_> = pieces
+            .iter()
+            .filter_map(|piece| write_raw_log(piece, &mut out).unwrap())
+            .collect();
+        assert_eq!(out, hostile);
+        assert_eq!(
+            said,
+            ["step 1: 7 bytes more were printed and cut off at the owner's limit"]
+        );
     }
 }

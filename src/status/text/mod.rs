@@ -9,6 +9,7 @@ mod log;
 mod odd;
 pub(super) mod since;
 mod span;
+mod step;
 mod table;
 mod verification;
 
@@ -17,13 +18,16 @@ pub use build::write_build;
 pub use entry::write_entry;
 pub use explanation::write_explanation;
 pub use list::write_builds;
-pub use log::LogPrinter;
+pub use log::{LogPrinter, write_raw_log};
 pub use span::{age, span};
 pub use verification::write_verification;
 
 pub(super) use board::slave_mark;
-pub(super) use build::{detail, isolation_word, later, step_badge};
+pub(super) use build::{detail, later};
 pub(super) use odd::warnings;
+pub(super) use step::{
+    Failing, confined, confined_otherwise, edited, inexact, over_limit, step_badge,
+};
 
 use crate::model::{BuildState, Verdict};
 use crate::status::row::Shown;

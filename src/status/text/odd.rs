@@ -1,6 +1,7 @@
 //! What is odd about a build.
 
 use super::build::detail;
+use super::step::result_warnings;
 use crate::model::{ChainFaults, Verdict};
 use crate::status::board::Board;
 use crate::status::build::BuildStatus;
@@ -32,6 +33,7 @@ pub(in crate::status) fn warnings(board: &Board, build: &BuildStatus) -> Vec<Str
             "{namesakes} commands bear this name; the first of them is shown"
         ));
     }
+    warnings.extend(result_warnings(build));
     warnings
 }
 

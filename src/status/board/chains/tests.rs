@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{PayloadId, Report, ReportBody, Text, Verdict};
 use crate::status::board::{Event, Reported};
+use crate::status::overview::Overview;
 use crate::status::sample::{Sample, at, ended, finished, started};
 
 fn lost() -> ReportBody {
@@ -199,4 +200,36 @@ fn a_report_beyond_what_is_held_of_a_build_is_not_taken_for_missing() {
             .chain_faults(&"maple".parse().unwrap(), at(400))
             .is_none()
     );
+}
+
+#[test]
+fn a13_a_copied_slave_that_was_never_given_a_build_is_named_in_any_order_and_a_restart_is_not() {
+    let sample = Sample::new();
+    let maple = "maple".parse().unwrap();
+    let seen = |signs: &[(u8, u64)]| -> Vec<Event> {
+        let signs = signs.iter();
+        let seen =
+            signs.map(|(instance, issued)| sample.present_by(*instance, "maple", at(*issued)));
+        seen.collect()
+    };
+    let faults = |events: Vec<Event>| board_of(&sample, events).chain_faults(&maple, at(400));
+    let restart = [(1, 100), (1, 115), (2, 120), (2, 135)];
+    assert!(faults(seen(&restart)).is_none());
+    let clone = [(1, 100), (2, 105), (1, 115)];
+    for turn in 0..clone.len() {
+        let mut signs = clone;
+        signs.rotate_left(turn);
+        let twice = [seen(&signs), seen(&signs)].concat();
+        let faults = faults(twice);
+        assert!(faults.cloned && faults.forked == 0, "{signs:?}");
+    }
+    let board = board_of(&sample, seen(&clone));
+    let notes = Overview::of(&board, at(120)).notes;
+    assert_eq!(
+        notes,
+        ["two instances of maple are alive, as if it had been copied or set back"]
+    );
+    // The copy is gone for a while.
+    let alone: Vec<(u8, u64)> = (0..40).map(|n| (1, 200 + 15 * n)).collect();
+    assert!(faults([seen(&clone), seen(&alone)].concat()).is_none());
 }

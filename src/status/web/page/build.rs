@@ -12,7 +12,8 @@ use crate::status::build::{BuildStatus, StepStatus};
 use crate::status::log_window::LogView;
 use crate::status::recent::{MAX_RECENT, Recent};
 use crate::status::text::{
-    age, badge, detail, isolation_word, later, span, state_badge, step_badge, warnings,
+    Failing, age, badge, confined, confined_otherwise, detail, edited, inexact, later, over_limit,
+    span, state_badge, step_badge, warnings,
 };
 
 #[derive(Template)]
@@ -30,6 +31,7 @@ pub(super) struct BuildPage<'a> {
     earlier: Option<Other>,
     next: Option<Other>,
     others: Vec<Other>,
+    failing: Failing<'a>,
     warnings: Vec<String>,
     facts: Vec<Fact>,
     sources: Vec<(String, String)>,
@@ -70,6 +72,10 @@ struct Step {
     /// How long its log is, if it has one.
     log: Option<String>,
     script: Option<String>,
+    /// What else is to be said of the script, and of how it was kept apart.
+    remarks: Vec<String>,
+    /// The limit for which it was ended.
+    limit: Option<String>,
     shown: bool,
 }
 
@@ -122,6 +128,7 @@ impl<'a> BuildPage<'a> {
             earlier: earlier.map(|other| other_build(other, build, now)),
             next: next.map(|other| other_build(other, build, now)),
             others: around(&others, build, now),
+            failing: Failing::of(build),
             warnings: warnings(board, build),
             facts: facts(build),
             sources: order
@@ -224,10 +231,11 @@ fn facts(build: &BuildStatus) -> Vec<Fact> {
             .is_some()
             .then(|| fact("Part of", &"an answer about older code")),
     );
-    if let Some(ReportBody::Finished { isolation, .. }) =
-        build.ending.as_ref().map(|ending| &ending.body)
+    if let Some(ReportBody::Finished {
+        isolation, network, ..
+    }) = build.ending.as_ref().map(|ending| &ending.body)
     {
-        facts.push(fact("Isolation", &isolation_word(*isolation)));
+        facts.push(fact("Isolation", &confined(*isolation, *network)));
     }
     facts
 }
@@ -242,7 +250,8 @@ fn step_line(
     let outcome = step.outcome.as_ref();
     let spent = outcome.map_or_else(Vec::new, |outcome| {
         let cpu = outcome.cpu.map(|cpu| format!("{} CPU", span(cpu)));
-        let memory = outcome.peak_memory.map(|bytes| Bytes(bytes).to_string());
+        let memory = outcome.peak_memory;
+        let memory = memory.map(|bytes| format!("{}{}", Bytes(bytes), inexact(outcome)));
         cpu.into_iter().chain(memory).collect()
     });
     let shown = log
@@ -285,6 +294,11 @@ fn step_line(
             None => running.then(|| "so far".to_owned()),
         },
         script: step.script.map(|script| script.to_string()),
+        remarks: confined_otherwise(build, step)
+            .into_iter()
+            .chain(edited(step))
+            .collect(),
+        limit: outcome.and_then(over_limit),
         shown,
     }
 }

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 use super::super::{SCRIPT, STYLE, Scene};
 use super::*;
-use crate::model::{BuildId, Verdict};
+use crate::model::{BuildId, FailedTest, Limit, ReportBody, TestResults, Verdict};
 use crate::status::board::Board;
 use crate::status::live::BusState;
 use crate::status::log_window::{Chosen, LineText, LogLine, LogView, LogWindow};
-use crate::status::sample::{Sample, at, finished};
+use crate::status::sample::{Sample, at, ended, finished, log_digest, started, text};
 use crate::status::view::Farm;
 use markup::{assert_well_formed, text_of};
 use scenes::{big_farm, hostile, small_farm, window};
@@ -140,6 +140,11 @@ fn a88_hostile_text_is_shown_and_does_nothing() {
                 .all(|(name, _)| name != "img" && name != "svg")
         );
     }
+    // As a commit's subject and author, as a test's name and message, in a warning about its file, in the log.
+    for text in &texts {
+        let times = text_of(&pages[0].0).matches(text.as_str()).count();
+        assert!(times >= 6, "{times} times: {text}");
+    }
     let refused = shown.build("foo-maple/3", &LogView::Nothing);
     assert_well_formed(&refused);
     assert!(text_of(&refused).contains(&texts[1]));
@@ -226,7 +231,9 @@ fn a_build_page_tells_what_happened_and_how_to_verify_it() {
         "41 passed, 1 failed, 2 skipped",
         "pybots build verify foo-maple/2 --farm farm.toml",
         "pybots build export foo-maple/2",
-        "isolation",
+        "plain, network on",
+        "isolation namespaces, network off",
+        "(sampled)",
     ] {
         let found = page.to_lowercase().contains(&told.to_lowercase());
         assert!(found, "{told} in {page}");
@@ -234,6 +241,53 @@ fn a_build_page_tells_what_happened_and_how_to_verify_it() {
     let first = text_of(&shown.build("foo-maple/1", &LogView::Nothing));
     assert!(first.contains("Nothing was printed."));
     assert!(!first.contains("Last pass"));
+}
+
+#[test]
+fn a_build_page_shows_failing_tests_first_and_what_ended_a_step() {
+    let sample = Sample::new();
+    let mut board = sample.board();
+    let order = sample.order("foo-maple", 1, 'a');
+    board.apply(sample.ordered(1, &order));
+    let mut begun = started(1, at(101));
+    if let ReportBody::StepStarted { mapped, .. } = &mut begun {
+        *mapped = Some(log_digest(b"as mapped"));
+    }
+    let mut over = ended(1, 1);
+    if let ReportBody::StepFinished { outcome, .. } = &mut over {
+        outcome.limit = Some(Limit::WallTime);
+        outcome.tests = Some(TestResults {
+            failing: vec![FailedTest {
+                name: text("tests.TestFoo.test_frobnicate"),
+                message: Some(text("AssertionError: 1 != 2")),
+            }],
+            unlisted: 12,
+            warnings: vec![text("b.tap announces 5 tests, and has 1")],
+            ..TestResults::default()
+        });
+    }
+    for (sequence, body) in (1..).zip([begun, over, finished(Verdict::TimedOut)]) {
+        board.apply(sample.reported(&order, sequence, sequence, body));
+    }
+    let page = Shown::new(&sample, board, 300).build("foo-maple/1", &LogView::Nothing);
+    assert_well_formed(&page);
+    let page = text_of(&page);
+    let places = [
+        "Failing tests tests.TestFoo.test_frobnicate AssertionError: 1 != 2 and 12 more",
+        "Steps",
+    ]
+    .map(|told| {
+        page.find(told)
+            .unwrap_or_else(|| panic!("{told} in {page}"))
+    });
+    assert!(places.is_sorted(), "{page}");
+    for told in [
+        "test results: b.tap announces 5 tests, and has 1",
+        "ended for going over its limit of wall time",
+        "the script was edited since its owner mapped it: SHA256:",
+    ] {
+        assert!(page.contains(told), "{told} in {page}");
+    }
 }
 
 #[test]

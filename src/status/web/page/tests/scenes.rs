@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Build, BuilderName, Change, Commit, InstanceId, Position, Presence, ReportBody, Verdict,
+    Build, BuilderName, Change, Commit, FailedTest, InstanceId, Position, Presence, ReportBody,
+    TestResults, Verdict,
 };
 use crate::status::board::{Board, Event};
 use crate::status::log_window::{Chosen, LineText, LogLine, LogWindow};
-use crate::status::sample::{Sample, at, finished, revision, started, text};
+use crate::status::sample::{Sample, at, ended, finished, revision, started, text};
 use crate::trust::Verified;
 
 /// Foo-maple with builds from number 1 on, each of the next revision.
@@ -110,6 +111,19 @@ pub(super) fn hostile() -> (Sample, Board, Vec<String>) {
     else {
         panic!("another report")
     };
+    let mut body = ended(1, 1);
+    if let ReportBody::StepFinished { outcome, .. } = &mut body {
+        let test = |raw: &String| FailedTest {
+            name: text(raw),
+            message: Some(text(raw)),
+        };
+        outcome.tests = Some(TestResults {
+            failing: texts.iter().map(test).collect(),
+            warnings: texts.iter().map(|raw| text(raw)).collect(),
+            ..TestResults::default()
+        });
+    }
+    board.apply(sample.reported(&order, 19, 19, body));
     let body = ReportBody::Finished {
         verdict: Verdict::Failed,
         detail: Some(text(&texts[0])),
@@ -225,9 +239,7 @@ pub(super) fn big_farm() -> (Sample, Board) {
             rejected: 0,
             clock: None,
         };
-        board.apply(Event::Present(
-            sample.verify(&sample.others[slave], &presence),
-        ));
+        board.apply(sample.stored_present(&presence));
     }
     let order = sample.order("foo-maple", 1, 'c');
     add(&sample, &mut board, &order, 90_000, Verdict::Passed);

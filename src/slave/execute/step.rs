@@ -1,0 +1,325 @@
+//! One step: its keeper is started, or found again, and what it wrote down is reported.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::sync::{oneshot, watch};
+
+use super::tally::Ran;
+use super::{Executor, Stop};
+use crate::model::{Build, Outcome, PayloadId, ReportBody, Step, TestResults, Timestamp, Verdict};
+use crate::slave::gate::Recipe;
+use crate::slave::journal::{Entry, JournalError};
+use crate::slave::keeper::{self, Allowance, Ending, ExitRecord, Haste, Job, Stage};
+use crate::slave::outbox::LogPlace;
+use crate::slave::results;
+use crate::slave::script::copy_script;
+use crate::slave::workspace::Workspace;
+
+/// One step of one build, and where it takes place.
+pub(super) struct StepPlace<'a> {
+    pub(super) id: PayloadId,
+    pub(super) build: &'a Build,
+    pub(super) number: u16,
+    pub(super) step: &'a Step,
+    pub(super) recipe: &'a Recipe,
+    pub(super) workspace: &'a Workspace,
+}
+
+/// Why a step came to no verdict of its own: the machine's fault, not the code's.
+#[derive(Debug, thiserror::Error)]
+enum StepFault {
+    #[error("a folder of the slave cannot be used: {}", .0.kind())]
+    Folder(#[from] io::Error),
+    #[error("the script is not safe to run any more")]
+    Script,
+    #[error("a secret of the script is not safe any more")]
+    Secret,
+    #[error("the script is another than when its owner mapped it")]
+    Changed,
+    #[error("the script is not the one that the command expects")]
+    Digest,
+    #[error("the keeper left no record of how the script ended")]
+    NoRecord,
+    #[error("the script could not be started: {0}")]
+    NotStarted(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Executor {
+    /// Brings a step to its end: starts it, or goes on with what an earlier process of this slave has started. What came of
+    /// it is on record when this returns.
+    pub(super) async fn step(
+        &self,
+        place: &StepPlace<'_>,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<Ran, JournalError> {
+        match self.bring_to_its_end(place, stop).await {
+            Ok(ran) => Ok(ran),
+            Err(StepFault::Journal(error)) => Err(error),
+            Err(fault) => {
+                let ran = Ran::Fault(fault.to_string());
+                let now = self.voice.now()?;
+                // At most once, also for what cannot be told any more.
+                self.voice.journal().commit(now, &[place.ended(&ran)])?;
+                Ok(ran)
+            }
+        }
+    }
+
+    async fn bring_to_its_end(
+        &self,
+        place: &StepPlace<'_>,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<Ran, StepFault> {
+        let folder = place.folder(&self.config.state);
+        let progress = self.voice.journal().progress(&place.id, place.number)?;
+        if let Some(ran) = progress.ran {
+            return serde_json::from_str(&ran).map_err(|_| StepFault::NoRecord);
+        }
+        if !progress.begun {
+            self.prepare(place, &folder)?;
+        } else if !folder.exists() {
+            return Err(StepFault::NoRecord);
+        }
+        let job = keeper::read_job(&folder)?;
+        let shipped = self.ship_log(place, &folder, progress.sent);
+        let mut stage = keeper::stage(&folder)?;
+        if matches!(stage, Stage::Waiting) {
+            self.spawn(&folder).await?;
+            stage = keeper::stage(&folder)?;
+        }
+        if !progress.said
+            && let Some(started) = keeper::started_at(&folder)
+        {
+            self.say_started(place, &job, started)?;
+        }
+        while matches!(stage, Stage::Running) {
+            wait(&folder, stop).await?;
+            stage = keeper::stage(&folder)?;
+        }
+        let record = match stage {
+            Stage::Ended(record) => record,
+            stage @ (Stage::Waiting | Stage::Running | Stage::Broken) => {
+                tracing::error!(build = %place.build.id(), ?stage, "keeper left no record");
+                return Err(StepFault::NoRecord);
+            }
+        };
+        if let Ending::NotStarted(why) = record.ending {
+            return Err(StepFault::NotStarted(why));
+        }
+        let tests = results::gather_apart(place.workspace.reports.clone()).await;
+        let outcome = outcome(&record, tests);
+        let ran = Ran::Ended {
+            verdict: outcome.verdict,
+            log: outcome.log,
+            isolation: job.confinement.level,
+            network: job.confinement.network,
+        };
+        let finished = ReportBody::StepFinished {
+            step: place.number,
+            outcome,
+        };
+        self.voice
+            .say(place.id, place.build, finished, vec![place.ended(&ran)])?;
+        // From here on the shipper may send the rest and remove the folder.
+        drop(shipped);
+        Ok(ran)
+    }
+
+    /// Makes the folder that a keeper is handed. When this returns, it is on record that it was.
+    fn prepare(&self, place: &StepPlace<'_>, folder: &Path) -> Result<(), StepFault> {
+        fs::create_dir_all(folder)?;
+        let job = place.job(&self.config, folder).inspect_err(|_| {
+            // Nothing of it was handed to anybody.
+            let _ = fs::remove_dir_all(folder);
+        })?;
+        let mark = format!("{}-{}", self.voice.instance, place.number);
+        place.workspace.empty_reports(&mark)?;
+        keeper::prepare(folder, &job)?;
+        // That the command runs is on disk since it was accepted; this is where a slave that was killed finds its output.
+        let entry = Entry::Log {
+            id: place.id,
+            step: place.number,
+            folder: folder.to_owned(),
+        };
+        let now = self.voice.now()?;
+        self.voice.journal().note(now, &[entry])?;
+        Ok(())
+    }
+
+    fn say_started(
+        &self,
+        place: &StepPlace<'_>,
+        job: &Job,
+        started: Timestamp,
+    ) -> Result<(), JournalError> {
+        let body = ReportBody::StepStarted {
+            step: place.number,
+            name: place.step.command.clone(),
+            started,
+            script: job.script,
+            mapped: job.mapped,
+            isolation: job.confinement.level,
+            network: job.confinement.network,
+        };
+        let said = Entry::StepStarted {
+            id: place.id,
+            step: place.number,
+        };
+        self.voice.say(place.id, place.build, body, vec![said])
+    }
+
+    /// Sends the step's output while it grows, until what is returned is dropped.
+    fn ship_log(&self, place: &StepPlace<'_>, folder: &Path, sent: u64) -> oneshot::Sender<()> {
+        let (ended, shipping) = oneshot::channel();
+        let log = LogPlace {
+            id: place.id,
+            build: place.build.id(),
+            step: place.number,
+            folder: folder.to_owned(),
+            sent,
+        };
+        let shipper = Arc::clone(&self.voice).ship_log(self.bus.clone(), log, shipping);
+        // Not awaited: the bus may be away for longer than the build takes. What is left is sent after a restart.
+        tokio::spawn(async move {
+            if let Err(error) = shipper.await {
+                tracing::error!(%error, "log not sent");
+            }
+        });
+        ended
+    }
+
+    /// Starts a keeper, and waits for its word that it holds the job, or for its end.
+    async fn spawn(&self, folder: &Path) -> io::Result<()> {
+        let mut child = Command::new(&self.program)
+            .arg("keeper")
+            .arg(folder)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // What it has to say goes where the slave's own log goes.
+            .stderr(Stdio::inherit())
+            // The keeper outlives a slave that is killed or stopped: it makes a session of its own at once.
+            .kill_on_drop(false)
+            .spawn()?;
+        if let Some(output) = child.stdout.take() {
+            let mut line = String::new();
+            BufReader::new(output).read_line(&mut line).await?;
+        }
+        // Waited for by the runtime once it has ended, so that it is no zombie. What it does is seen by its lock.
+        drop(child);
+        Ok(())
+    }
+}
+
+/// Waits until no keeper holds the job; a stop makes it end the script.
+async fn wait(folder: &Path, stop: &mut watch::Receiver<Option<Stop>>) -> io::Result<()> {
+    let mut ended = keeper::ended(folder)?;
+    tokio::select! {
+        _ = &mut ended => return Ok(()),
+        // A sender that is gone never stops anything.
+        Ok(_) = stop.wait_for(Option::is_some) => {
+            if let Err(error) = keeper::request_stop(folder, Haste::Polite) {
+                // Its time limit ends it all the same; what must not happen is that it is left alone.
+                tracing::error!(%error, "script not asked to stop");
+            }
+        }
+    }
+    let _ = ended.await;
+    Ok(())
+}
+
+impl StepPlace<'_> {
+    fn folder(&self, state: &Path) -> PathBuf {
+        state
+            .join("jobs")
+            .join(format!("{}-{}", self.id.to_hex(), self.number))
+    }
+
+    fn ended(&self, ran: &Ran) -> Entry {
+        Entry::StepEnded {
+            id: self.id,
+            step: self.number,
+            ran: serde_json::to_string(ran).unwrap_or_default(),
+        }
+    }
+
+    /// Copies the step's script, if it and its secrets are still safe and it is the one expected: its owner may have edited it
+    /// since.
+    fn job(&self, config: &crate::slave::SlaveConfig, folder: &Path) -> Result<Job, StepFault> {
+        let mapping = &self.recipe.mapping;
+        mapping.check_secrets().map_err(|(name, fault)| {
+            tracing::warn!(build = %self.build.id(), secret = name, %fault, "script not run");
+            StepFault::Secret
+        })?;
+        let script = copy_script(&mapping.script, &keeper::script(folder)).map_err(|fault| {
+            tracing::warn!(build = %self.build.id(), %fault, "script not run");
+            StepFault::Script
+        })?;
+        if !config.script_change.permits(mapping.state(script.digest)) {
+            tracing::warn!(
+                build = %self.build.id(),
+                "script changed; if it was you: pybots slave map {} --accept",
+                self.step.command
+            );
+            return Err(StepFault::Changed);
+        }
+        if self
+            .step
+            .script
+            .is_some_and(|expected| expected != script.digest)
+        {
+            return Err(StepFault::Digest);
+        }
+        Ok(Job {
+            script: script.digest,
+            mapped: mapping.digest,
+            confinement: self
+                .workspace
+                .confinement(config, self.recipe, &script.path),
+            arguments: mapping.argv(&self.step.parameters),
+            environment: self.workspace.environment(
+                config,
+                self.build,
+                self.step,
+                mapping,
+                &script.path,
+            ),
+            workspace: self.workspace.folder.clone(),
+            allowance: Allowance::new(&mapping.limits, self.step.timeout, config.host.free_disk),
+        })
+    }
+}
+
+fn outcome(record: &ExitRecord, tests: Option<TestResults>) -> Outcome {
+    let (verdict, exit, signal, limit) = match record.ending {
+        Ending::Exited(status) => (Verdict::of_exit(status), Some(status), None, None),
+        Ending::Signalled(signal) => (Verdict::Failed, None, Some(signal), None),
+        Ending::Over(limit) => (limit.verdict(), None, None, Some(limit)),
+        Ending::Stopped => (Verdict::Cancelled, None, None, None),
+        Ending::NotStarted(_) => (Verdict::Errored, None, None, None),
+    };
+    Outcome {
+        verdict,
+        exit,
+        signal,
+        duration: Timestamp(record.finished).since(Timestamp(record.started)),
+        cpu: Some(Duration::from_millis(record.cpu_ms)),
+        peak_memory: Some(record.peak_memory),
+        log: record.log,
+        log_bytes: record.log_bytes,
+        log_cut: record.log_cut,
+        tests,
+        limit,
+        peak_processes: record.peak_processes,
+        counted: Some(record.counted),
+    }
+}

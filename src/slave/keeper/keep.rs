@@ -1,0 +1,420 @@
+//! The keeper's life: one script, from its start to the end of all that it started.
+//!
+//! One thread and a few buffers, because there is one of these for each running step.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
+use nix::sys::time::TimeValLike as _;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::spool::{Logged, Look, Spool};
+use super::watch::{DiskCount, Sighting};
+use super::{Ending, ExitRecord, Haste, Job, abandoned, open_lock, started, stop_requested};
+use crate::model::{Clock, Counted, Limit, Timestamp, Uptime};
+use crate::slave::isolation::{self, Program, Usage};
+
+/// How long a script that was asked to end has for it.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often the keeper looks whether it shall stop, and what the script uses.
+const TICK: Duration = Duration::from_millis(50);
+/// The pause between looks while there is no pipe to wait for.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Why the keeper could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The folder is not one that a slave has prepared, or the disk is full.
+    #[error("cannot work in the job folder {folder}")]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another keeper is at work there, or the slave has given the job up.
+    #[error("the job in {0} is not to be run")]
+    NotToRun(PathBuf),
+}
+
+/// Does one job, prepared in `folder`, to its end. The keeper process's whole life.
+///
+/// # Errors
+///
+/// [`KeeperError`]; then the script was not started.
+pub fn keep(folder: &Path, clock: Clock, uptime: Uptime) -> Result<(), KeeperError> {
+    let failed = |source| KeeperError::Folder {
+        folder: folder.to_owned(),
+        source,
+    };
+    let mut lock = open_lock(folder).map_err(failed)?;
+    if lock.try_lock().is_err() || abandoned(folder).exists() || started(folder).exists() {
+        return Err(KeeperError::NotToRun(folder.to_owned()));
+    }
+    // Whoever has to end this process by force finds it by this.
+    write!(lock, "{}", std::process::id()).map_err(failed)?;
+    let job = super::read_job(folder).map_err(failed)?;
+    let spool = Spool::create(
+        &super::spool(folder),
+        job.allowance.log,
+        job.allowance.log_rate,
+    )
+    .map_err(failed)?;
+    let began = clock();
+    fs::write(started(folder), began.0.to_string()).map_err(failed)?;
+    isolation::stand_apart().map_err(|errno| failed(errno.into()))?;
+
+    // The slave reads this; when it is gone nobody does, which must not disturb the script.
+    let _ = writeln!(io::stdout(), "{}", began.0);
+    let ended = match run(folder, &job, spool, uptime) {
+        Ok(ended) => ended,
+        Err(error) => Ended::not_started(&error),
+    };
+    let record = ended.record(began, clock());
+    write_record(folder, &record).map_err(failed)
+}
+
+fn write_record(folder: &Path, record: &ExitRecord) -> io::Result<()> {
+    let draft = folder.join("exit.json.new");
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    file.sync_all()?;
+    fs::rename(draft, folder.join("exit.json"))
+}
+
+struct Ended {
+    ending: Ending,
+    log: Logged,
+    /// The most of each at any look; none where nothing could be seen.
+    peak: Option<Usage>,
+}
+
+impl Ended {
+    fn not_started(error: &io::Error) -> Self {
+        Self {
+            ending: Ending::NotStarted(error.to_string()),
+            log: Logged::nothing(),
+            peak: None,
+        }
+    }
+
+    fn record(self, started: Timestamp, finished: Timestamp) -> ExitRecord {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
+        // Linux counts kibibytes here.
+        let largest = usage.map_or(0, |usage| usage.max_rss().saturating_mul(1024));
+        let largest = u64::try_from(largest).unwrap_or(0);
+        ExitRecord {
+            ending: self.ending,
+            started: started.0,
+            finished: finished.0,
+            cpu_ms: u64::try_from(waited_cpu().as_millis()).unwrap_or(u64::MAX),
+            // A script may be over before anybody looked.
+            peak_memory: self.peak.map_or(largest, |peak| peak.memory.max(largest)),
+            peak_processes: self.peak.map(|peak| peak.processes),
+            counted: if self.peak.is_some() {
+                Counted::Sampled
+            } else {
+                Counted::Waited
+            },
+            log: self.log.digest,
+            log_bytes: self.log.kept,
+            log_cut: self.log.cut,
+        }
+    }
+}
+
+/// CPU time of what has ended and was waited for.
+fn waited_cpu() -> Duration {
+    let milliseconds = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| {
+        (usage.user_time() + usage.system_time()).num_milliseconds()
+    });
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}
+
+/// Runs the script to its end. Fails only if it was not started: once it was, there is always something to record.
+fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result<Ended> {
+    limit_processes(job)?;
+    let (mut output, input) = io::pipe()?;
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    // The last look before there is something to stop.
+    if stop_requested(folder).is_some() {
+        return Ok(Ended {
+            ending: Ending::Stopped,
+            log: spool.end(),
+            peak: None,
+        });
+    }
+    let script = super::script(folder);
+    let program = Program {
+        script: &script,
+        arguments: &job.arguments,
+        environment: &job.environment,
+        folder: &job.workspace,
+    };
+    let take_back = isolation::offer_to_the_oom_killer();
+    let child = job.confinement.spawn(&program, input);
+    take_back();
+    let first = Pid::from_raw(i32::try_from(child?.id()).map_err(io::Error::other)?);
+    let mut watch = Watch {
+        folder,
+        job,
+        first,
+        uptime,
+        started: uptime(),
+        printed: uptime(),
+        looked: Duration::ZERO,
+        disk: DiskCount::new(job.confinement.own.clone()),
+        peak: None,
+    };
+    let ending = watch.until_over(&mut output, &mut spool);
+    isolation::end_tree(first);
+    // With the tree gone the pipe has no writer left; unless a process outside the tree was handed it, and that one is
+    // not waited for.
+    while spool.take(&mut output) == Look::Some {}
+    Ok(Ended {
+        ending,
+        log: spool.end(),
+        peak: watch.peak,
+    })
+}
+
+/// What each process of the script's inherits from this one. Neither stands in the keeper's own way: it opens few files, and
+/// writes none that is larger than the log may be.
+fn limit_processes(job: &Job) -> io::Result<()> {
+    let files = job.allowance.open_files;
+    let size = job
+        .allowance
+        .disk
+        .max(job.allowance.log)
+        .saturating_add(1 << 20);
+    for (resource, limit) in [
+        (Resource::RLIMIT_NOFILE, files),
+        (Resource::RLIMIT_FSIZE, size),
+    ] {
+        match setrlimit(resource, limit, limit) {
+            // Somebody has set it lower already.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A script at work.
+struct Watch<'a> {
+    folder: &'a Path,
+    job: &'a Job,
+    first: Pid,
+    uptime: Uptime,
+    started: Duration,
+    /// When it last printed something.
+    printed: Duration,
+    looked: Duration,
+    disk: DiskCount,
+    peak: Option<Usage>,
+}
+
+impl Watch<'_> {
+    /// Takes in what the script prints until it has ended, is over a limit, or is to be stopped.
+    fn until_over(&mut self, output: &mut io::PipeReader, spool: &mut Spool) -> Ending {
+        let mut pipe = Look::Nothing;
+        // Why it was asked to end, and how long it has for it.
+        let mut asked: Option<(Ending, Duration)> = None;
+        loop {
+            let now = (self.uptime)();
+            if pipe != Look::End && !spool.is_ahead(now.saturating_sub(self.started)) {
+                pipe = spool.take(output);
+                if pipe == Look::Some {
+                    self.printed = now;
+                }
+            }
+            if let Some(status) = self.reap() {
+                return asked.map_or(status, |(why, _)| why);
+            }
+            if now.saturating_sub(self.looked) >= TICK {
+                self.looked = now;
+                match self.look(now, spool) {
+                    Some((ending, Haste::Now)) => return ending,
+                    Some((ending, Haste::Polite)) if asked.is_none() => {
+                        isolation::ask_to_end(self.first);
+                        asked = Some((ending, now + GRACE));
+                    }
+                    Some((_, Haste::Polite)) | None => {}
+                }
+            }
+            match asked.take() {
+                Some((ending, until)) if now >= until => return ending,
+                other => asked = other,
+            }
+            match pipe {
+                Look::Some => {}
+                Look::Nothing => wait_for(output),
+                // It closed its output and lives on, or it has this moment ended.
+                Look::End => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Why the script is to end, if it is.
+    fn look(&mut self, now: Duration, spool: &Spool) -> Option<(Ending, Haste)> {
+        if let Some(haste) = stop_requested(self.folder) {
+            return Some((Ending::Stopped, haste));
+        }
+        let mut usage = isolation::usage();
+        if let Some(usage) = &mut usage {
+            // Shared pages count for each process at first; before anything is ended for that, they are counted fairly.
+            if usage.memory > self.job.allowance.memory {
+                usage.memory = isolation::fair_memory().unwrap_or(usage.memory);
+            }
+            usage.cpu += waited_cpu();
+            let peak = self.peak.get_or_insert_default();
+            peak.memory = peak.memory.max(usage.memory);
+            peak.processes = peak.processes.max(usage.processes);
+        }
+        let seen = Sighting {
+            running: now.saturating_sub(self.started),
+            silent: now.saturating_sub(self.printed),
+            usage: usage.unwrap_or_default(),
+            disk: self.disk.go_on(),
+            free_disk: free_disk(&self.job.workspace),
+            flooded: spool.is_flooded(),
+        };
+        let limit = self.job.allowance.exceeded(&seen)?;
+        let haste = match limit {
+            // A test runner that is asked to end says what it was at.
+            Limit::WallTime | Limit::SilentTime => Haste::Polite,
+            Limit::CpuTime | Limit::Memory | Limit::Processes | Limit::Disk | Limit::Log => {
+                Haste::Now
+            }
+        };
+        Some((Ending::Over(limit), haste))
+    }
+
+    /// Reaps what has ended, also what lost its parent; how the script itself ended, once it has.
+    fn reap(&self) -> Option<Ending> {
+        let small = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.first => {
+                    return Some(Ending::Exited(small(code)));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.first => {
+                    return Some(Ending::Signalled(small(signal as i32)));
+                }
+                Ok(WaitStatus::StillAlive) => return None,
+                // Without children there is nothing left to wait for.
+                Err(Errno::ECHILD) => return Some(Ending::Signalled(0)),
+                Err(errno) if errno != Errno::EINTR => return None,
+                Err(_) | Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Waits until there is output, or until it is time for the next look.
+fn wait_for(output: &io::PipeReader) {
+    let mut wanted = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
+    // Whatever it says, the next look at the pipe tells.
+    let _ = poll(&mut wanted, timeout);
+}
+
+/// What an ordinary user may still write there.
+fn free_disk(folder: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+    // Systems differ in the size of these.
+    let bytes = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
+    Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::model::{Digest, Isolation, Network};
+    use crate::slave::isolation::Confinement;
+    use crate::slave::keeper::{Allowance, Stage, prepare, script, stage, try_abandon};
+
+    fn job(text: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(script(folder.path()), text).unwrap();
+        fs::set_permissions(script(folder.path()), fs::Permissions::from_mode(0o500)).unwrap();
+        let job = Job {
+            script: Digest([0; 32]),
+            mapped: None,
+            confinement: Confinement {
+                level: Isolation::Plain,
+                network: Network::On,
+                readable: Vec::new(),
+                writable: Vec::new(),
+                own: Vec::new(),
+                hidden: Vec::new(),
+                temporary: PathBuf::new(),
+                home: PathBuf::new(),
+            },
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            workspace: folder.path().to_owned(),
+            allowance: Allowance {
+                wall: Duration::from_secs(60),
+                silent: Duration::from_secs(60),
+                cpu: None,
+                memory: 1 << 30,
+                processes: 100,
+                open_files: 1024,
+                disk: 1 << 30,
+                free_disk: 0,
+                log: 1000,
+                log_rate: 1000,
+            },
+        };
+        prepare(folder.path(), &job).unwrap();
+        folder
+    }
+
+    fn refused(folder: &Path) -> bool {
+        let kept = keep(folder, || Timestamp(1), || Duration::ZERO);
+        matches!(kept, Err(KeeperError::NotToRun(_)))
+    }
+
+    #[test]
+    fn a133_an_abandoned_job_is_never_run() {
+        let folder = job("#!/bin/sh\ntouch ran\n");
+        assert!(try_abandon(folder.path()).unwrap());
+        assert!(refused(folder.path()));
+        assert!(!folder.path().join("ran").exists());
+    }
+
+    #[test]
+    fn a_job_whose_script_was_started_once_is_never_run_again() {
+        let folder = job("#!/bin/sh\ntouch ran\n");
+        fs::write(started(folder.path()), "1").unwrap();
+        assert!(refused(folder.path()));
+        assert!(matches!(stage(folder.path()).unwrap(), Stage::Broken));
+        assert!(!folder.path().join("ran").exists());
+    }
+
+    #[test]
+    fn a_job_that_a_keeper_holds_is_run_by_no_other_and_cannot_be_abandoned() {
+        let folder = job("#!/bin/sh\ntouch ran\n");
+        assert!(matches!(stage(folder.path()).unwrap(), Stage::Waiting));
+        let lock = open_lock(folder.path()).unwrap();
+        lock.lock().unwrap();
+        assert!(matches!(stage(folder.path()).unwrap(), Stage::Running));
+        assert!(!try_abandon(folder.path()).unwrap());
+        assert!(refused(folder.path()));
+        assert!(!folder.path().join("ran").exists());
+    }
+}
