@@ -1,6 +1,9 @@
 //! `pybots slave`: lend this machine to a farm.
 
+mod map;
+mod own;
 mod repin;
+mod scripts;
 
 use std::fs;
 use std::io::Write as _;
@@ -8,6 +11,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+
+use scripts::Look;
 
 use super::exit::{Exit, Failure, say};
 use super::{clock, files};
@@ -22,6 +27,13 @@ use crate::wire::Subjects;
 pub(super) enum Command {
     /// Make this slave's two keys and a slave.toml to fill in; print the line for the operator.
     Init(Init),
+    /// Map an id to a script of yours, so that commands may run it; or record that you changed the script.
+    #[command(after_help = map::EXAMPLES)]
+    Map(map::Map),
+    /// Take an id's script away: commands that name it are refused.
+    Unmap(map::Unmap),
+    /// List what may run here, and whether it is what you mapped.
+    Scripts(scripts::Arguments),
     /// Check slave.toml, the keys and every mapped script, without starting anything.
     Check {
         /// The configuration.
@@ -73,6 +85,9 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             writeln!(anstream::stdout(), "{application}")?;
             Ok(Exit::Ok)
         }
+        Command::Map(arguments) => map::map(arguments),
+        Command::Unmap(arguments) => map::unmap(&arguments),
+        Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
         Command::Repin(arguments) => repin::run(arguments).await,
@@ -201,6 +216,11 @@ fn load(path: &Path) -> Result<Checked, Failure> {
         check_script(&mapping.script)
             .with_context(|| format!("{}: commands.{id}.script", path.display()))
             .map_err(|error| Failure::configuration(error).advice("Nothing was started."))?;
+        mapping.check_secrets().map_err(|(name, fault)| {
+            let error = anyhow::Error::new(fault)
+                .context(format!("{}: commands.{id}.secrets.{name}", path.display()));
+            Failure::configuration(error).advice("Nothing was started.")
+        })?;
     }
     Ok(Checked { config, key, seed })
 }
@@ -212,6 +232,17 @@ fn check(path: &Path) -> Result<Exit, Failure> {
     writeln!(out, "ok  keys are private and distinct")?;
     for (id, mapping) in &config.commands {
         writeln!(out, "ok  {id} runs {}", mapping.script.display())?;
+        let look = Look::at(mapping, config.script_change);
+        if let Some(interpreter) = look.interpreter() {
+            say!("    {}, run by {interpreter}", look.word());
+        }
+        if !mapping.secrets.is_empty() {
+            let names: Vec<&str> = mapping.secrets.keys().map(String::as_str).collect();
+            say!("    secrets that you alone can read: {}", names.join(", "));
+        }
+        if let Some(remark) = look.remark(id) {
+            writeln!(out, "--  {id}: {remark}")?;
+        }
     }
     if config.commands.is_empty() {
         writeln!(out, "--  no command is mapped, so nothing can run here")?;

@@ -1,6 +1,8 @@
 //! `slave.toml`: all that its owner allows.
 
+mod argument;
 mod command;
+mod edit;
 mod isolation;
 mod limits;
 
@@ -10,7 +12,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use command::Mapping;
+pub use argument::{Argument, ArgumentError};
+pub use command::{Mapping, ScriptState};
+pub use edit::{EditError, MappingChange, with_mapping, without_mapping};
 pub use isolation::{IsolationSettings, LevelRule, NetworkRule};
 pub use limits::{HostLimits, OnBattery, StepLimits};
 
@@ -164,6 +168,16 @@ pub enum SlaveConfigError {
         /// The name.
         name: String,
     },
+    /// A word of a command line that speaks of a parameter which is not there.
+    #[error(
+        "commands.{command}.arguments: {{{parameter}}} stands for a parameter, and commands.{command}.parameters has none of that name"
+    )]
+    Argument {
+        /// Whose.
+        command: CommandId,
+        /// The name.
+        parameter: ParameterName,
+    },
     /// A grammar that cannot be meant.
     #[error("commands.{command}.parameters.{parameter}: {source}")]
     Grammar {
@@ -281,6 +295,7 @@ fn is_variable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Text;
 
     const GOOD: &str = r#"
 name = "maple"
@@ -306,6 +321,22 @@ parameters.version = { type = "word" }
         assert_eq!(config.state, Path::new("/home/bob/state"));
         assert_eq!(config.max_head_age, Duration::from_secs(24 * 3600));
         assert_eq!(config.presence_period, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a60_the_words_of_a_command_line_are_its_owners_and_only_values_are_filled_in() {
+        let text = GOOD.replace(
+            "timeout-minutes = 5",
+            "arguments = [\"--version\", \"{version}\", \"--quiet\"]",
+        );
+        let config = SlaveConfig::parse(&text, Path::new("/")).unwrap();
+        let mapping = &config.commands[&"test-foo".parse().unwrap()];
+        let value = Text::tidy("3.0 --evil");
+        let values = BTreeMap::from([("version".parse().unwrap(), value)]);
+        assert_eq!(
+            mapping.argv(&values),
+            ["--version", "3.0 --evil", "--quiet"]
+        );
     }
 
     #[test]
@@ -362,6 +393,26 @@ parameters.version = { type = "word" }
                 "line 3, column 8: a farm id is written SHA256:",
             ),
             ("nats://", "http://", "line 4, column 7: a bus address is"),
+            (
+                "timeout-minutes = 5",
+                "arguments = [\"--version\", \"{versoin}\"]",
+                "commands.test-foo.arguments: {versoin} stands for a parameter",
+            ),
+            (
+                "timeout-minutes = 5",
+                "arguments = [\"--version\", \"{version\"]",
+                "line 12, column 13: a { without a }",
+            ),
+            (
+                "type = \"word\"",
+                "type = \"pattern\", pattern = \"a(b\"",
+                "line 13, column 22: not a regular expression that can be used here: unclosed group",
+            ),
+            (
+                "type = \"word\"",
+                "type = \"pattern\", pattern = \"a\", max-length = 0",
+                "parameters.version: max-length must be 1 to 512",
+            ),
         ];
         for (from, to, expected) in cases {
             let text = GOOD.replacen(from, to, 1);

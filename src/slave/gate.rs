@@ -159,6 +159,8 @@ pub enum Refusal {
         /// Why, without the path: that is the owner's business.
         why: &'static str,
     },
+    /// A script is another than when its owner mapped it, and the owner wants to be asked.
+    Changed(CommandId),
     /// A script is not the one that the master expects.
     Digest(CommandId),
 }
@@ -186,6 +188,7 @@ impl Refusal {
             Self::Parameter { .. } => "E-PARAMETER",
             Self::Isolation { .. } => "E-ISOLATION",
             Self::Script { .. } => "E-SCRIPT",
+            Self::Changed(_) => "E-CHANGED",
             Self::Digest(_) => "E-DIGEST",
         }
     }
@@ -263,6 +266,10 @@ impl fmt::Display for Refusal {
             Self::Script { command, why } => {
                 write!(f, "the script of {command} is not safe to run: {why}")
             }
+            Self::Changed(command) => write!(
+                f,
+                "the script of {command} is another than when its owner mapped it"
+            ),
             Self::Digest(command) => write!(
                 f,
                 "the script of {command} is not the one that the command expects"
@@ -290,7 +297,7 @@ pub struct Situation<'a> {
     pub seen: bool,
     /// Whether a cancel for this command id came before it.
     pub cancelled: bool,
-    /// Looks at a mapped script: safe, and with which digest?
+    /// Looks at a mapped script and its secrets: safe, and with which digest?
     pub script: &'a dyn Fn(&Mapping) -> Result<Digest, &'static str>,
 }
 
@@ -428,6 +435,13 @@ impl Gate {
                 command: step.command.clone(),
                 why,
             })?;
+            if !self
+                .config
+                .script_change
+                .permits(recipe.mapping.state(digest))
+            {
+                return Err(Refusal::Changed(step.command.clone()));
+            }
             if step.script.is_some_and(|expected| expected != digest) {
                 return Err(Refusal::Digest(step.command.clone()));
             }

@@ -12,23 +12,28 @@ mod journal;
 mod keeper;
 mod outbox;
 mod parameter;
+mod place;
 mod repin;
 mod results;
 mod run;
 mod script;
+mod secret;
 mod shipper;
 mod standstill;
 mod workspace;
 
 pub use config::{
-    BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
-    ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
+    Argument, ArgumentError, BuilderSettings, EditError, HostLimits, IsolationSettings, LevelRule,
+    Mapping, MappingChange, NetworkRule, OnBattery, ScriptChange, ScriptState, SlaveConfig,
+    SlaveConfigError, StepLimits, WorkspaceRule, with_mapping, without_mapping,
 };
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use isolation::{Abilities, Weaker, close_inherited, shows_siblings};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
-pub use parameter::{Grammar, GrammarError, ParameterFault};
+pub use parameter::{Grammar, GrammarError, LeadingHyphen, ParameterFault, Pattern, PatternError};
+pub use place::{PlaceFault, check_place};
 pub use repin::{Move, OldKeys, Repin, with_farm};
 pub use run::{Leaving, RunError, Slave};
-pub use script::{ScriptFault, check_script};
+pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};
+pub use secret::SecretFault;

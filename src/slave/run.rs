@@ -20,18 +20,18 @@ pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
 pub(super) use recover::abandon;
 
-use super::config::{Mapping, SlaveConfig};
+use super::config::SlaveConfig;
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
 use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
-use super::script::{ScriptFault, digest_script};
+use super::script::look_at_script;
 use super::standstill::Standstill;
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
-    PayloadId, Presence, ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Head, InstanceId, KeyId, PayloadId,
+    Presence, ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -400,6 +400,9 @@ impl Running {
         now: Timestamp,
     ) -> Result<(), RunError> {
         tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
+        if let Refusal::Changed(command) = refusal {
+            tracing::warn!("if it was you who changed it: pybots slave map {command} --accept");
+        }
         let Command::Build(build) = command else {
             return Ok(());
         };
@@ -497,21 +500,6 @@ impl Running {
 fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
     let longest = now.after(Build::MAX_ACCEPT_WINDOW);
     build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
-}
-
-/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
-fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
-    digest_script(&mapping.script).map_err(|fault| {
-        tracing::warn!(%fault, "script not safe");
-        match fault {
-            ScriptFault::Unreadable { .. } => "it cannot be read",
-            ScriptFault::NotAFile(_) => "it is not a regular file",
-            ScriptFault::NotExecutable(_) => "it is not executable",
-            ScriptFault::SetUid(_) => "it is setuid or setgid",
-            ScriptFault::Owner { .. } => "it, or a folder above it, belongs to another user",
-            ScriptFault::Writable { .. } => "it, or a folder above it, is writable by others",
-        }
-    })
 }
 
 /// One-minute load average in hundredths, as Linux gives it; 0 where it does not.

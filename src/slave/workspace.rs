@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::config::{IsolationSettings, SlaveConfig, WorkspaceRule};
+use super::config::{IsolationSettings, Mapping, SlaveConfig, WorkspaceRule};
 use super::gate::Recipe;
 use super::isolation::{Confinement, shows_siblings};
 use crate::model::{Build, BuilderName, Step};
@@ -195,6 +195,7 @@ impl Workspace {
         config: &SlaveConfig,
         build: &Build,
         step: &Step,
+        mapping: &Mapping,
         script: &Path,
     ) -> BTreeMap<String, String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -215,6 +216,9 @@ impl Workspace {
         }
         for (name, value) in &step.parameters {
             set(&format!("P_{}", variable(name.as_str())), value.to_string());
+        }
+        for (name, file) in &mapping.secrets {
+            set(&format!("SECRET_{name}"), path(file));
         }
         environment
     }

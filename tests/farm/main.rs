@@ -25,6 +25,7 @@ mod keyrings;
 mod ledger;
 mod logins;
 mod logs;
+mod mapping;
 mod page;
 mod process;
 mod readme;

@@ -39,6 +39,10 @@ enum StepFault {
     Folder(#[from] io::Error),
     #[error("the script is not safe to run any more")]
     Script,
+    #[error("a secret of the script is not safe any more")]
+    Secret,
+    #[error("the script is another than when its owner mapped it")]
+    Changed,
     #[error("the script is not the one that the command expects")]
     Digest,
     #[error("the keeper left no record of how the script ended")]
@@ -248,14 +252,27 @@ impl StepPlace<'_> {
         }
     }
 
-    /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
+    /// Copies the step's script, if it and its secrets are still safe and it is the one expected: its owner may have edited it
+    /// since.
     fn job(&self, executor: &Executor, folder: &Path) -> Result<Job, StepFault> {
         let config = &executor.config;
         let mapping = &self.recipe.mapping;
+        mapping.check_secrets().map_err(|(name, fault)| {
+            tracing::warn!(build = %self.build.id(), secret = name, %fault, "script not run");
+            StepFault::Secret
+        })?;
         let script = copy_script(&mapping.script, &keeper::script(folder)).map_err(|fault| {
             tracing::warn!(build = %self.build.id(), %fault, "script not run");
             StepFault::Script
         })?;
+        if !config.script_change.permits(mapping.state(script.digest)) {
+            tracing::warn!(
+                build = %self.build.id(),
+                "script changed; if it was you: pybots slave map {} --accept",
+                self.step.command
+            );
+            return Err(StepFault::Changed);
+        }
         if self
             .step
             .script
@@ -269,15 +286,16 @@ impl StepPlace<'_> {
             confinement: self.workspace.confinement(
                 config,
                 self.recipe,
-                &script.original,
+                &script.path,
                 executor.bubblewrap.as_deref(),
             ),
-            arguments: mapping.arguments.clone(),
+            arguments: mapping.argv(&self.step.parameters),
             environment: self.workspace.environment(
                 config,
                 self.build,
                 self.step,
-                &script.original,
+                mapping,
+                &script.path,
             ),
             workspace: self.workspace.folder.clone(),
             allowance: Allowance::new(&mapping.limits, self.step.timeout, config.host.free_disk),

@@ -10,6 +10,8 @@ use crate::trust::{
 };
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
+/// The digest of the script when it was mapped.
+const MAPPED: Digest = Digest([5; 32]);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn key(seed: u8) -> SecretKey {
@@ -29,6 +31,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more lines at the top of slave.toml.
+    fn with(more: &str) -> Self {
         let keyring = Keyring {
             name: "gate".parse().unwrap(),
             position: at(0, 0),
@@ -47,14 +54,16 @@ impl World {
         };
         let envelopes = countersign(&[&key(1)], &keyring).unwrap();
         let farm = FarmId(payload_id(envelopes.payload()).0);
+        let digest = MAPPED;
         let text = format!(
-            r#"name = "maple"
+            r#"{more}name = "maple"
 farm = "{farm}"
 bus = "nats://127.0.0.1:4222"
 state = "state"
 [builders.foo]
 [commands.test]
 script = "test.sh"
+digest = "{digest}"
 parameters.version = {{ type = "word" }}
 [periods]
 max-head-age-minutes = 60
@@ -131,7 +140,7 @@ fn situation(head: &Head) -> Situation<'_> {
         restored: None,
         seen: false,
         cancelled: false,
-        script: &|_| Ok(Digest([5; 32])),
+        script: &|_| Ok(MAPPED),
     }
 }
 
@@ -235,6 +244,24 @@ const CASES: &[(&str, &str, Spoil)] = &[
     ("a65 the script is not safe", "E-SCRIPT", |_, now| {
         now.script = &|_| Err("it is setuid or setgid");
     }),
+    ("a90 a secret is open to others", "E-SCRIPT", |_, now| {
+        now.script = &|_| Err("a secret of it is open to others");
+    }),
+    (
+        "a68 another script than was mapped",
+        "E-CHANGED",
+        |_, now| {
+            now.script = &|_| Ok(Digest([6; 32]));
+        },
+    ),
+    (
+        "a68 another script than was mapped, whatever the master expects",
+        "E-CHANGED",
+        |build, now| {
+            now.script = &|_| Ok(Digest([6; 32]));
+            build.steps[0].script = Some(Digest([6; 32]));
+        },
+    ),
     ("a68 another script is expected", "E-DIGEST", |build, _| {
         build.steps[0].script = Some(Digest([6; 32]));
     }),
@@ -258,6 +285,30 @@ fn each_rule_that_is_broken_alone_is_the_reason_why_nothing_runs() {
     let command = world.verified(&Command::Build(world.build()));
     let decision = world.gate.decide(command, &situation(&head));
     assert!(matches!(decision, Decision::Run(_)), "{decision:?}");
+}
+
+#[test]
+fn a68_an_owner_who_accepts_changes_or_recorded_no_digest_is_not_asked() {
+    let changed = |world: &World| {
+        let head = world.head();
+        let now = Situation {
+            script: &|_| Ok(Digest([6; 32])),
+            ..situation(&head)
+        };
+        let command = world.verified(&Command::Build(world.build()));
+        let Decision::Run(admitted) = world.gate.decide(command, &now) else {
+            return None;
+        };
+        Some(admitted.recipes()[0].mapping.digest)
+    };
+    let accepting = World::with("script-change = \"accept\"\n");
+    assert_eq!(changed(&accepting), Some(Some(MAPPED)));
+    let mut unrecorded = World::new();
+    for mapping in unrecorded.gate.config.commands.values_mut() {
+        mapping.digest = None;
+    }
+    assert_eq!(changed(&unrecorded), Some(None));
+    assert_eq!(changed(&World::with("script-change = \"ask\"\n")), None);
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub(super) fn find(path: &OsStr) -> Result<PathBuf, String> {
                 .to_owned(),
         );
     };
-    check_script(&program).map_err(|fault| format!("bubblewrap is not used: {fault}"))
+    check_script(&program)
+        .map(|program| program.path)
+        .map_err(|fault| format!("bubblewrap is not used: {fault}"))
 }
 
 /// Tries bubblewrap, with all that a script gets.
