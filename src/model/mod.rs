@@ -37,4 +37,4 @@ pub use report::{
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, Timestamp, TimestampError};

@@ -11,6 +11,7 @@ mod isolation;
 mod journal;
 mod keeper;
 mod outbox;
+mod owner;
 mod parameter;
 mod repin;
 mod run;
@@ -19,12 +20,13 @@ mod workspace;
 
 pub use config::{
     BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
-    ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
+    QuietError, Schedule, ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
 };
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use isolation::{Abilities, Weaker};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
+pub use owner::{Hold, Owner, OwnerError, Pause};
 pub use parameter::{Grammar, GrammarError, ParameterFault};
 pub use repin::{Move, OldKeys, Repin, with_farm};
 pub use run::{RunError, Slave};
