@@ -109,7 +109,7 @@ pub struct SlaveConfig {
 }
 
 /// What the owner says of one builder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BuilderSettings {
     /// Whether its workspace is emptied before each build.
     pub workspace: WorkspaceRule,

@@ -36,6 +36,7 @@ pub(super) enum Stop {
 }
 
 /// Runs admitted commands.
+#[derive(Clone)]
 pub(super) struct Executor {
     pub(super) config: SlaveConfig,
     pub(super) voice: Arc<Voice>,

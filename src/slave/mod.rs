@@ -5,13 +5,16 @@
 //! [keeper]. What is to be said goes to the journal's outbox first and to the bus when it can.
 
 mod config;
+mod deferral;
 mod execute;
 mod gate;
+mod host;
 mod isolation;
 mod journal;
 mod keeper;
 mod outbox;
 mod owner;
+mod panic;
 mod parameter;
 mod repin;
 mod run;
@@ -22,12 +25,15 @@ pub use config::{
     BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
     QuietError, Schedule, ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
 };
+pub use deferral::Deferral;
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
+pub use host::Host;
 pub use isolation::{Abilities, Weaker};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use owner::{Hold, Owner, OwnerError, Pause};
+pub use panic::{Aftermath, Victim, end_everything};
 pub use parameter::{Grammar, GrammarError, ParameterFault};
 pub use repin::{Move, OldKeys, Repin, with_farm};
-pub use run::{RunError, Slave};
+pub use run::{ConfigFile, Occupant, RunError, Slave};
 pub use script::{ScriptFault, check_script};

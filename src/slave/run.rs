@@ -2,7 +2,9 @@
 
 mod folder;
 mod newest;
+mod owner;
 mod recover;
+mod reload;
 mod restored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,16 +17,21 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+pub use folder::Occupant;
 pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
 pub(super) use recover::abandon;
+pub use reload::ConfigFile;
+use reload::Reload;
 
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
+use super::host::Host;
 use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
+use super::owner::Hold;
 use super::script::{ScriptFault, digest_script};
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
@@ -67,6 +74,11 @@ pub enum RunError {
         #[source]
         source: KeyringError,
     },
+    /// Its owner ended everything at once and has not resumed since.
+    #[error(
+        "everything here was ended by pybots slave panic at {0}; nothing is started before its owner resumes"
+    )]
+    Panic(Timestamp),
     /// Its farm was being changed, and that was cut off.
     #[error("a change of farm in the state folder {0} was cut off; nothing was run")]
     HalfRepinned(PathBuf),
@@ -76,6 +88,8 @@ pub enum RunError {
 pub struct Slave {
     /// What its owner allows.
     pub config: SlaveConfig,
+    /// Where that stands, to be read again when it changes.
+    pub file: ConfigFile,
     /// The key that signs its reports.
     pub key: SecretKey,
     /// Its connection.
@@ -106,6 +120,9 @@ struct Running {
     head: Option<Verified<Head>>,
     /// The clock here against the master's.
     clock: Option<ClockOffset>,
+    reload: Reload,
+    /// What the owner says that holds everything back.
+    hold: Option<Hold>,
     queue: VecDeque<Queued>,
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
     /// The builders at work, and on what.
@@ -128,11 +145,14 @@ impl Slave {
         let journal = Arc::new(Mutex::new(Journal::open(
             &self.config.state.join("journal.db"),
         )?));
+        let state = self.config.state.clone();
+        owner::check_panic(&state)?;
         tokio::pin!(stop);
         let reader = tokio::select! {
             reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
             () = self.bus.ended() => return Err(BusError::Ended.into()),
             () = &mut stop => return Ok(()),
+            () = owner::drained_before_the_start(&state) => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
         slave.end_what_was_left().await?;
@@ -141,6 +161,7 @@ impl Slave {
             noticed = slave.notice_restoration() => noticed?,
             () = bus.ended() => return Err(BusError::Ended.into()),
             () = &mut stop => return Ok(()),
+            () = owner::drained_before_the_start(&state) => return Ok(()),
         }
         slave.recover()?;
         slave.attend(&mut stop).await
@@ -176,6 +197,8 @@ impl Slave {
             rereads: Rereads::new(),
             head: None,
             clock: None,
+            reload: Reload::new(self.file),
+            hold: None,
             queue: VecDeque::new(),
             builds: JoinSet::new(),
             busy: BTreeMap::new(),
@@ -200,6 +223,7 @@ impl Running {
             let mut commands = bus.commands(&config.name);
             let mut presence = tokio::time::interval(config.presence_period);
             let mut head = tokio::time::interval(config.head_period);
+            let mut owner = tokio::time::interval(owner::PERIOD);
             tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
             loop {
                 tokio::select! {
@@ -212,6 +236,12 @@ impl Running {
                         self.start_queued();
                     }
                     _ = presence.tick() => self.show_presence().await?,
+                    _ = owner.tick() => {
+                        self.listen_to_owner().await?;
+                        if self.is_drained() {
+                            return Ok(());
+                        }
+                    }
                     () = announcements.next() => {
                         self.learn_keyrings().await?;
                         self.look_at_head(Occasion::Announced).await?;
@@ -231,9 +261,13 @@ impl Running {
         };
         // The owner is heard whatever is under way: a bus that answers slowly holds up no stop.
         tokio::select! {
-            ended = attending => ended,
-            () = stop => self.wind_down().await,
+            drained = attending => {
+                drained?;
+                owner::has_drained(&config.state);
+            }
+            () = stop => {}
         }
+        self.wind_down().await
     }
 
     /// Stops what runs, says so, and gives the bus a moment to take it.
@@ -257,6 +291,7 @@ impl Running {
 
     async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
         let now = self.voice.now()?;
+        self.reread_config();
         match self.open_command(parcel.bytes(), now).await? {
             Ok(command) => self.decide(command, now)?,
             Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
@@ -286,6 +321,9 @@ impl Running {
             seen: matches!(decided, Some(Decided::Accepted | Decided::Refused)),
             cancelled: decided == Some(Decided::Cancelled),
             script: &look_at_script,
+            held: self.held(received),
+            misread: self.reload.is_misread(),
+            host: Host::look(&self.executor.config.state),
         };
         match self.gate.decide(command, &situation) {
             Decision::Run(job) => self.accept(*job, received),
@@ -296,6 +334,7 @@ impl Running {
                 Ok(())
             }
             Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, received),
+            Decision::Defer { until, why } => self.defer(id, &body, (until, &why), received),
             Decision::Replay => {
                 self.reject(
                     "E-REPLAY",
@@ -442,7 +481,7 @@ impl Running {
             builders,
             keyring: self.voice.keyring(),
             load: load_average(),
-            paused_until: None,
+            paused_until: self.paused_until()?,
             rejected: self.rejected,
             clock: self.clock,
         };

@@ -23,6 +23,7 @@ mod hostile;
 mod keyrings;
 mod ledger;
 mod logins;
+mod owner;
 mod page;
 mod process;
 mod readme;

@@ -122,10 +122,20 @@ impl ScheduleFile {
             .collect::<Result<_, _>>()?;
         let zone = match self.time_zone {
             Some(name) => TimeZone::get(&name).map_err(|_| SlaveConfigError::TimeZone(name))?,
-            // Where the machine says nothing it is UTC, as for every other program.
-            None => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            None => Schedule::default().zone,
         };
         Ok(Schedule { quiet, zone })
+    }
+}
+
+impl Default for Schedule {
+    /// No quiet hours; local time is the machine's.
+    fn default() -> Self {
+        Self {
+            quiet: Vec::new(),
+            // Where the machine says nothing it is UTC, as for every other program.
+            zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        }
     }
 }
 
@@ -177,10 +187,24 @@ impl Schedule {
         time.strftime("%a %Y-%m-%d %H:%M").to_string()
     }
 
-    /// The moment of a local time; the later one of two.
+    /// The moment that somebody means by a local time: `18:00` is the next one, `2026-11-22` the beginning of that day, and
+    /// `2026-11-22 18:00` says it all. Of two, the later one.
     #[must_use]
-    pub fn moment(&self, local: DateTime) -> Timestamp {
-        self.end(local)
+    pub fn moment(&self, raw: &str, now: Timestamp) -> Option<Timestamp> {
+        if let Ok(time) = parse_time(raw) {
+            let today = self.zone.to_datetime(instant(now)).date();
+            let on = |date: Date| self.end(date.to_datetime(time));
+            return Some(on(today))
+                .filter(|time| *time > now)
+                .or_else(|| today.tomorrow().ok().map(on));
+        }
+        let (date, time) = raw
+            .split_once([' ', 'T'])
+            .map_or((raw, Ok(Time::midnight())), |(date, time)| {
+                (date, parse_time(time))
+            });
+        let date: Date = date.parse().ok()?;
+        Some(self.end(date.to_datetime(time.ok()?)))
     }
 
     /// The quiet hours from yesterday on, in their order, those that touch each other as one.
@@ -362,6 +386,27 @@ mod tests {
         assert_eq!(always.next_quiet(now), None);
         let night = schedule(&["sun 22:00-08:00"], "UTC");
         assert_eq!(night.next_quiet(now), Some(at("2026-11-29T22:00:00Z")));
+    }
+
+    #[test]
+    fn a_local_time_is_the_moment_that_somebody_means_by_it() {
+        let berlin = schedule(&[], "Europe/Berlin");
+        let now = at("2026-10-24T16:00:00Z");
+        let cases = [
+            ("18:01", Some("2026-10-24T16:01:00Z")),
+            ("18:00", Some("2026-10-25T17:00:00Z")),
+            ("2026-10-26", Some("2026-10-25T23:00:00Z")),
+            ("2026-10-26 08:30", Some("2026-10-26T07:30:00Z")),
+            ("2026-10-25T02:30", Some("2026-10-25T01:30:00Z")),
+            ("24:00", None),
+            ("2026-10-26 8", None),
+            ("tomorrow", None),
+        ];
+        for (raw, moment) in cases {
+            assert_eq!(berlin.moment(raw, now), moment.map(at), "{raw}");
+        }
+        assert_eq!(berlin.local(now), "Sat 2026-10-24 18:00");
+        assert_eq!(berlin.zone_name(now), "Europe/Berlin");
     }
 
     #[test]

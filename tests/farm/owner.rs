@@ -1,0 +1,264 @@
+//! The owner's word: local, without the bus, and above everything.
+
+use std::fs;
+use std::path::Path;
+
+use pybots::bus::Stream;
+use pybots::model::{Presence, ReportBody, Timestamp, Verdict};
+use pybots::trust::Purpose;
+
+use crate::harness::Farm;
+use crate::process::{eventually, eventually_or, now, pybots, succeed};
+
+impl Farm {
+    /// `pybots slave WORDS --config …`: what it said to the owner.
+    fn owner_says(&self, words: &[&str]) -> String {
+        let config = self.text("slave/slave.toml");
+        let arguments = [&["slave"], words, &["--config", &config]].concat();
+        let output = pybots(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &said
+    }
+
+    /// Waits for a command to be put off, and says until when.
+    async fn put_off(&self, number: u64) -> Timestamp {
+        let id = self.send(&self.order(number, &["record"])).await;
+        match self.ending(id).await {
+            ReportBody::Deferred { until } => until,
+            other => panic!("not put off: {other:?}"),
+        }
+    }
+
+    async fn paused_until(&self) -> Option<Timestamp> {
+        let subject = self.bus.subjects().presence(&"maple".parse().unwrap());
+        let newest = self.bus.read_newest(Stream::Presence, &subject).await;
+        let opened = self
+            .reader()
+            .await
+            .open::<Presence>(&newest.ok()??.bytes, Purpose::History);
+        opened.ok()?.into_body().paused_until
+    }
+
+    /// Adds lines to slave.toml while the slave runs.
+    fn edit_slave_toml(&self, from: &str, to: &str) {
+        let path = self.path("slave/slave.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text, "{from}");
+        fs::write(path, edited).unwrap();
+    }
+}
+
+/// The processes whose environment names something in that folder, this test's own aside.
+fn alive_in(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy().into_owned();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| {
+            let process = process.path();
+            let environment = fs::read(process.join("environ")).ok()?;
+            let line = fs::read(process.join("cmdline")).ok()?;
+            let named = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&folder);
+            (named(&environment) || named(&line))
+                .then(|| String::from_utf8_lossy(&line).replace('\0', " "))
+        })
+        .filter(|line| !line.contains("nats-server"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_pause_takes_effect_without_the_bus_and_lasts_until_its_owner_resumes() {
+    let mut farm = Farm::with_slave().await;
+    farm.settle(1).await;
+    farm.server.kill();
+    let said = farm.owner_says(&["pause", "--until", "2h", "--note", "a video call"]);
+    assert!(said.contains("takes nothing new from now on"), "{said}");
+    farm.start_server();
+    let until = farm.put_off(2).await;
+    let ahead = until.since(now()).as_secs();
+    assert!((7000..=7200).contains(&ahead), "{until}");
+    eventually("the farm is told", || async {
+        farm.paused_until().await.filter(|told| *told == until)
+    })
+    .await;
+    let log = farm.slave_said();
+    assert!(
+        log.contains("D-PAUSED") && log.contains("a video call"),
+        "{log}"
+    );
+
+    // Without an end the farm is told of a day, and no more than that.
+    farm.owner_says(&["pause"]);
+    let ahead = farm.put_off(3).await.since(now()).as_secs();
+    assert!((86_000..=86_400).contains(&ahead), "{ahead}");
+    farm.owner_says(&["resume"]);
+    farm.settle(4).await;
+    assert_eq!(farm.ran().len(), 2);
+    eventually("the farm is told", || async {
+        farm.paused_until().await.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn quiet_hours_and_a_disk_that_is_too_full_put_a_command_off_until_slave_toml_says_otherwise()
+{
+    let mut farm = Farm::new().await;
+    farm.write_slave_toml("[schedule]\nquiet = [\"00:00-24:00\"]\n");
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    let ahead = farm.put_off(1).await.since(now()).as_secs();
+    assert!(ahead > 6 * 24 * 3600, "{ahead}");
+    assert!(
+        farm.owner_says(&["schedule"])
+            .contains("quiet, nothing new is started")
+    );
+
+    farm.edit_slave_toml("quiet = [\"00:00-24:00\"]", "quiet = []");
+    farm.edit_slave_toml(
+        "[limits]\n",
+        "[limits]\nfree-disk-mebibytes = 1000000000000\n",
+    );
+    let ahead = farm.put_off(2).await.since(now()).as_secs();
+    assert!((500..=600).contains(&ahead), "{ahead}");
+    assert!(farm.slave_said().contains("D-DISK"));
+    let limits = farm.owner_says(&["limits", "--json"]);
+    let limits: serde_json::Value = serde_json::from_str(&limits).unwrap();
+    let host = &limits["host"];
+    assert!(host["free_disk_bytes_now"].as_u64() < host["free_disk_bytes"].as_u64());
+
+    farm.edit_slave_toml("free-disk-mebibytes = 1000000000000\n", "");
+    farm.settle(3).await;
+    assert_eq!(farm.ran().len(), 1);
+}
+
+#[tokio::test]
+async fn an_edited_slave_toml_counts_for_the_next_command_and_a_broken_one_starts_nothing() {
+    let farm = Farm::with_slave().await;
+    farm.settle(1).await;
+    farm.edit_slave_toml("[commands.record]", "[commands.renamed]");
+    let id = farm.send(&farm.order(2, &["record"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Refused, "unmapped");
+    let id = farm.send(&farm.order(3, &["renamed"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Passed);
+
+    farm.edit_slave_toml("[commands.renamed]", "[commands.record]\ntimeout = 5");
+    let id = farm.send(&farm.order(4, &["renamed"])).await;
+    let ahead = match farm.ending(id).await {
+        ReportBody::Deferred { until } => until.since(now()).as_secs(),
+        other => panic!("not put off: {other:?}"),
+    };
+    assert!((500..=600).contains(&ahead), "{ahead}");
+    let told = farm
+        .slave_said()
+        .matches("nothing new is started until it can")
+        .count();
+    assert_eq!(told, 1, "{}", farm.slave_said());
+
+    farm.edit_slave_toml("timeout = 5", "timeout-minutes = 5");
+    farm.edit_slave_toml("presence-seconds = 1", "presence-seconds = 2");
+    farm.settle(5).await;
+    eventually("what needs a restart is named", || async {
+        let said = farm.slave_said();
+        said.contains("needs a restart").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slave_that_drains_finishes_what_it_has_accepted_takes_nothing_new_and_ends() {
+    let mut farm = Farm::new().await;
+    let go = farm.text("go");
+    farm.script(
+        "wait.sh",
+        &format!("until [ -e {go} ]; do sleep 0.05; done"),
+    );
+    farm.write_slave_toml("[commands.wait]\nscript = \"wait.sh\"\n");
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    let first = farm.send(&farm.order(1, &["wait"])).await;
+    let queued = farm.send(&farm.order(2, &["record"])).await;
+    eventually("both are accepted", || async {
+        let said = farm.slave_said();
+        (said.matches("command accepted").count() == 2).then_some(())
+    })
+    .await;
+    farm.owner_says(&["drain"]);
+    farm.put_off(3).await;
+    fs::write(&go, "").unwrap();
+    farm.owner_says(&["drain", "--wait"]);
+    assert_eq!(farm.verdict(first).await, Verdict::Passed);
+    assert_eq!(farm.verdict(queued).await, Verdict::Passed);
+    assert_eq!(farm.slave.as_mut().unwrap().wait(), Some(0));
+    // That was for once.
+    let said = farm.owner_says(&["drain"]);
+    assert!(said.contains("nothing to drain"), "{said}");
+    farm.start_slave().await;
+    farm.settle(4).await;
+}
+
+#[tokio::test]
+async fn a_panic_leaves_no_process_and_no_slave_starts_before_its_owner_resumes() {
+    let mut farm = Farm::new().await;
+    let ready = farm.text("ready");
+    let body = format!(
+        "trap '' TERM\n(setsid sh -c 'trap \"\" TERM; while :; do sleep 1000; done' &)\n\
+         (setsid env -i sh -c 'cd /; sleep 1000' &)\ntouch {ready}\nwhile :; do sleep 1000; done"
+    );
+    farm.script("stay.sh", &body);
+    farm.write_slave_toml("[commands.stay]\nscript = \"stay.sh\"\n");
+    farm.publish_keyring_and_head().await;
+    farm.start_slave().await;
+    let id = farm.send(&farm.order(1, &["stay"])).await;
+    eventually("it runs", || async {
+        Path::new(&ready).exists().then_some(())
+    })
+    .await;
+    farm.server.kill();
+    let said = farm.owner_says(&["panic"]);
+    assert!(said.contains("Nothing of this slave is alive"), "{said}");
+    assert!(said.contains("pybots slave resume"), "{said}");
+    assert!(said.matches("sleep").count() >= 2, "{said}");
+    farm.slave.as_mut().unwrap().wait();
+    assert_eq!(alive_in(&farm.path("slave")), Vec::<String>::new());
+
+    let config = farm.text("slave/slave.toml");
+    farm.start_server();
+    let run = pybots(&["slave", "run", "--config", &config]);
+    assert_eq!(run.status.code(), Some(8));
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(error.contains("pybots slave resume"), "{error}");
+    farm.owner_says(&["resume"]);
+    farm.start_slave().await;
+    let ending = farm.verdict(id).await;
+    assert!(
+        matches!(ending, Verdict::Lost | Verdict::Cancelled),
+        "{ending:?}"
+    );
+    farm.settle(2).await;
+}
+
+#[tokio::test]
+async fn what_the_owner_said_starts_nothing_where_it_cannot_be_read_and_doctor_says_so() {
+    let farm = Farm::with_slave().await;
+    fs::write(farm.path("slave/state/owner.json"), "{\"paus").unwrap();
+    farm.put_off(1).await;
+    eventually_or(
+        "it is said",
+        || async {
+            let said = farm.slave_said();
+            said.contains("what the owner said cannot be read")
+                .then_some(())
+        },
+        || farm.slave_said(),
+    )
+    .await;
+    let config = farm.text("slave/slave.toml");
+    let doctor = pybots(&["doctor", "--slave", &config]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("owner.json cannot be read"), "{said}");
+    farm.owner_says(&["resume"]);
+    farm.settle(2).await;
+    succeed(&["slave", "schedule", "--config", &config]);
+}
