@@ -78,10 +78,6 @@ async fn a_pause_takes_effect_without_the_bus_and_lasts_until_its_owner_resumes(
     let until = farm.put_off(2).await;
     let ahead = until.since(now()).as_secs();
     assert!((7000..=7200).contains(&ahead), "{until}");
-    eventually("the farm is told", || async {
-        farm.paused_until().await.filter(|told| *told == until)
-    })
-    .await;
     let log = farm.slave_said();
     assert!(
         log.contains("D-PAUSED") && log.contains("a video call"),
@@ -95,6 +91,18 @@ async fn a_pause_takes_effect_without_the_bus_and_lasts_until_its_owner_resumes(
     farm.owner_says(&["resume"]);
     farm.settle(4).await;
     assert_eq!(farm.ran().len(), 2);
+}
+
+#[tokio::test]
+async fn a_sign_of_life_says_until_when_the_farm_need_not_ask_and_not_why() {
+    let farm = Farm::with_slave().await;
+    farm.owner_says(&["pause", "--until", "2099-01-01T00:00:00Z", "--note", "why"]);
+    let until = "2099-01-01T00:00:00Z".parse().unwrap();
+    eventually("the farm is told", || async {
+        farm.paused_until().await.filter(|told| *told == until)
+    })
+    .await;
+    farm.owner_says(&["resume"]);
     eventually("the farm is told", || async {
         farm.paused_until().await.is_none().then_some(())
     })
@@ -232,10 +240,9 @@ async fn a_panic_leaves_no_process_and_no_slave_starts_before_its_owner_resumes(
     farm.owner_says(&["resume"]);
     farm.start_slave().await;
     let ending = farm.verdict(id).await;
-    assert!(
-        matches!(ending, Verdict::Lost | Verdict::Cancelled),
-        "{ending:?}"
-    );
+    // By whether the slave saw its script end before it was ended itself.
+    let cut_off = [Verdict::Lost, Verdict::Cancelled, Verdict::Errored];
+    assert!(cut_off.contains(&ending), "{ending:?}");
     farm.settle(2).await;
 }
 
