@@ -1,6 +1,8 @@
 //! `pybots slave`: lend this machine to a farm.
 
+mod audit;
 mod drain;
+mod leave;
 mod limits;
 mod panic;
 mod pause;
@@ -48,6 +50,11 @@ pub(super) enum Command {
     Drain(drain::Arguments),
     /// End everything of this slave's at once: scripts, keepers, the slave. None starts before you resume.
     Panic(panic::Arguments),
+    /// Show the owner's own record of what was ordered and done here, and whether anybody changed it.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Arguments),
+    /// Leave the farm: take nothing any more, and learn what to tell the operator and what to delete.
+    Leave(leave::Arguments),
     /// Show what scripts may use, and what must be left of the machine.
     Limits(limits::Arguments),
     /// Show the quiet hours, and whether it is quiet now.
@@ -97,6 +104,8 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Resume(arguments) => pause::resume(&arguments),
         Command::Drain(arguments) => drain::run(arguments).await,
         Command::Panic(arguments) => panic::run(&arguments),
+        Command::Audit(arguments) => audit::run(arguments).await,
+        Command::Leave(arguments) => leave::run(&arguments),
         Command::Limits(arguments) => limits::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Repin(arguments) => repin::run(arguments).await,

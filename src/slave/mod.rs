@@ -4,6 +4,7 @@
 //! verifies them, the [gate] decides, the [journal] remembers, and only then [execute] runs the owner's script in a
 //! [keeper]. What is to be said goes to the journal's outbox first and to the bus when it can.
 
+mod audit;
 mod config;
 mod deferral;
 mod execute;
@@ -21,6 +22,7 @@ mod run;
 mod script;
 mod workspace;
 
+pub use audit::{Audit, AuditError, Comparison, Event, Fault, Line, Public, Record, Said, compare};
 pub use config::{
     BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
     QuietError, Schedule, ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::audit::{Audit, Event};
 use super::journal::{Entry, Journal, JournalError};
 use super::keeper;
 use crate::bus::Bus;
@@ -35,6 +36,8 @@ pub(super) struct Voice {
     pub(super) subjects: Subjects,
     pub(super) clock: Clock,
     pub(super) journal: Arc<Mutex<Journal>>,
+    /// The owner's own record.
+    pub(super) audit: Audit,
     pub(super) news: Notify,
 }
 
@@ -83,6 +86,8 @@ impl Voice {
             body,
         };
         let sealed = seal(&self.key, &self.farm, &report);
+        // Before anybody can hear it: what is in the slave's name and not in its record is somebody else's.
+        self.record(now, &Event::said(sealed.id, &report));
         entries.push(Entry::Said {
             sequence: report.sequence,
             report: sealed.id,
@@ -92,6 +97,13 @@ impl Voice {
         journal.commit(now, &entries)?;
         self.news.notify_one();
         Ok(())
+    }
+
+    /// Adds to the owner's own record. A disk that does not take that will hardly take the journal, which is what counts.
+    pub(super) fn record(&self, now: Timestamp, event: &Event) {
+        if let Err(error) = self.audit.note(now, event) {
+            tracing::error!(%error, "not put on the owner's record");
+        }
     }
 
     /// Sends what waits, oldest first, for ever.

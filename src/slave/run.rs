@@ -24,6 +24,7 @@ pub(super) use recover::abandon;
 pub use reload::ConfigFile;
 use reload::Reload;
 
+use super::audit::{Audit, Event};
 use super::config::{Mapping, SlaveConfig};
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
@@ -155,6 +156,7 @@ impl Slave {
             () = owner::drained_before_the_start(&state) => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
+        slave.record_start()?;
         slave.end_what_was_left().await?;
         let bus = slave.executor.bus.clone();
         tokio::select! {
@@ -180,6 +182,7 @@ impl Slave {
             subjects: Subjects::new(&self.config.farm),
             clock: self.clock,
             journal,
+            audit: Audit::of(&self.config.state),
             news: Notify::new(),
         });
         let executor = Arc::new(Executor {
@@ -377,6 +380,14 @@ impl Running {
         let id = job.id();
         let build = job.build();
         tracing::info!(build = %build.id(), command = %id.short(), "command accepted");
+        self.voice.record(
+            received,
+            &Event::Accepted {
+                command: id,
+                build: Text::tidy(&build.id().to_string()),
+                signer: job.signer().to_string(),
+            },
+        );
         let entries = vec![
             Entry::Decided {
                 id,
@@ -409,6 +420,7 @@ impl Running {
         let Command::Build(build) = command else {
             return Ok(());
         };
+        self.record_refusal(id, build, refusal, now);
         let decided = Entry::Decided {
             id,
             what: Decided::Refused,

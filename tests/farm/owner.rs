@@ -1,14 +1,15 @@
 //! The owner's word: local, without the bus, and above everything.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use pybots::bus::Stream;
-use pybots::model::{Presence, ReportBody, Timestamp, Verdict};
-use pybots::trust::Purpose;
+use pybots::model::{PayloadId, Presence, ReportBody, Timestamp, Verdict};
+use pybots::trust::{Purpose, seal};
 
 use crate::harness::Farm;
-use crate::process::{eventually, eventually_or, now, pybots, succeed};
+use crate::process::{PYBOTS, eventually, eventually_or, now, pybots, succeed};
 
 impl Farm {
     /// `pybots slave WORDS --config …`: what it said to the owner.
@@ -24,10 +25,15 @@ impl Farm {
     /// Waits for a command to be put off, and says until when.
     async fn put_off(&self, number: u64) -> Timestamp {
         let id = self.send(&self.order(number, &["record"])).await;
-        match self.ending(id).await {
-            ReportBody::Deferred { until } => until,
-            other => panic!("not put off: {other:?}"),
-        }
+        self.deferred(id).await
+    }
+
+    async fn deferred(&self, command: PayloadId) -> Timestamp {
+        let ending = self.ending(command).await;
+        let ReportBody::Deferred { until } = ending else {
+            panic!("not put off: {ending:?}")
+        };
+        until
     }
 
     async fn paused_until(&self) -> Option<Timestamp> {
@@ -153,10 +159,7 @@ async fn an_edited_slave_toml_counts_for_the_next_command_and_a_broken_one_start
 
     farm.edit_slave_toml("[commands.renamed]", "[commands.record]\ntimeout = 5");
     let id = farm.send(&farm.order(4, &["renamed"])).await;
-    let ahead = match farm.ending(id).await {
-        ReportBody::Deferred { until } => until.since(now()).as_secs(),
-        other => panic!("not put off: {other:?}"),
-    };
+    let ahead = farm.deferred(id).await.since(now()).as_secs();
     assert!((500..=600).contains(&ahead), "{ahead}");
     let told = farm
         .slave_said()
@@ -268,4 +271,96 @@ async fn what_the_owner_said_starts_nothing_where_it_cannot_be_read_and_doctor_s
     farm.owner_says(&["resume"]);
     farm.settle(2).await;
     succeed(&["slave", "schedule", "--config", &config]);
+}
+
+#[tokio::test]
+async fn the_record_tells_what_was_ordered_and_done_and_names_what_others_say_in_the_slaves_name() {
+    let farm = Farm::with_slave().await;
+    farm.settle(1).await;
+    farm.owner_says(&["pause", "--note", "holiday"]);
+    farm.put_off(2).await;
+    farm.owner_says(&["resume"]);
+    let id = farm.send(&farm.order(3, &["no-such"])).await;
+    assert_eq!(farm.verdict(id).await, Verdict::Refused);
+    let said = farm.owner_says(&["audit"]);
+    for part in [
+        "foo-linux/1 accepted",
+        "foo-linux/1 said step-finished, step 0, verdict passed, CPU ms ",
+        "D-PAUSED: the slave is paused: holiday",
+        "owner: resume",
+        "E-UNMAPPED",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let one = farm.owner_says(&["audit", "foo-linux/2"]);
+    assert!(
+        one.lines().all(|line| line.contains("foo-linux/2")),
+        "{one}"
+    );
+
+    let address = format!("nats://127.0.0.1:{}", farm.port);
+    let file = format!(
+        "farm = \"{}\"\nbus = \"{address}\"\n[viewer]\nuser = \"viewer\"\npassword = \"public\"\n",
+        farm.id
+    );
+    fs::write(farm.path("farm.toml"), file).unwrap();
+    let farm_toml = farm.text("farm.toml");
+    let said = farm.owner_says(&["audit", "--compare", "--farm", &farm_toml]);
+    assert!(said.contains("is its own"), "{said}");
+
+    // A thief of the report key speaks in the slave's name.
+    let stolen = farm.reports().await.into_iter().next().unwrap();
+    let mut forged = stolen.body().clone();
+    forged.sequence = 99;
+    let sealed = seal(&farm.report_key(), &farm.id, &forged);
+    let subject = farm.bus.subjects().report(&forged.slave, &forged.builder);
+    farm.publish(subject, sealed.bytes).await;
+    let config = farm.text("slave/slave.toml");
+    let compare = [
+        "slave",
+        "audit",
+        "--compare",
+        "--farm",
+        &farm_toml,
+        "--config",
+        &config,
+    ];
+    let output = pybots(&compare);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains(&sealed.id.to_hex()), "{said}");
+    assert_eq!(said.matches("FOREIGN").count(), 1, "{said}");
+
+    // And somebody changes the record.
+    let path = farm.path("slave/state/audit.log");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("E-UNMAPPED", "E-EXPIRED_", 1)).unwrap();
+    let output = pybots(&["slave", "audit", "--config", &config]);
+    assert_eq!(output.status.code(), Some(4));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("was changed"), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_leaves_learns_what_to_say_and_nothing_is_deleted_without_the_slaves_name() {
+    let mut farm = Farm::with_slave().await;
+    let said = farm.owner_says(&["leave"]);
+    assert!(said.contains("Slave maple leaves farm"), "{said}");
+    farm.put_off(1).await;
+    let config = farm.text("slave/slave.toml");
+    let delete = ["slave", "leave", "--delete-state", "--config", &config];
+    assert!(!pybots(&delete).status.success(), "a slave runs");
+    farm.slave.as_mut().unwrap().terminate();
+    assert_eq!(pybots(&delete).status.code(), Some(2), "no name was typed");
+    assert!(farm.path("slave/state/report.key").exists());
+    let mut child = std::process::Command::new(PYBOTS)
+        .args(delete)
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"maple\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(!farm.path("slave/state").exists());
+    assert!(farm.path("slave/record.sh").exists(), "the owner's own");
 }

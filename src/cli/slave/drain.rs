@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::place::Which;
+use super::place::Chosen;
 use crate::cli::exit::{Exit, Failure, say};
 use crate::slave::{Occupant, Owner};
 
@@ -12,7 +12,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 /// How often it is looked whether the slave has ended.
@@ -28,7 +28,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         draining: Some(place.now),
         ..place.owner()
     };
-    place.tell(&owner)?;
+    place.tell(&owner, "drain", "")?;
     place.say_occupant(
         "takes nothing new, finishes what it has accepted, and ends",
         "it has ended",

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::place::{Which, write_json};
+use super::place::{Chosen, write_json};
 use crate::cli::exit::{Exit, Failure};
 use crate::model::CommandId;
 use crate::slave::{Host, HostLimits, OnBattery, StepLimits};
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 #[derive(Serialize)]

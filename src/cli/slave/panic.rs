@@ -2,14 +2,14 @@
 
 use std::io::Write as _;
 
-use super::place::Which;
+use super::place::Chosen;
 use crate::cli::exit::{Exit, Failure, say};
 use crate::slave::{Owner, end_everything};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -21,6 +21,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     // Whatever becomes of the record, what runs is ended.
     let recorded = owner.write(&place.state);
     let aftermath = end_everything(&place.state)?;
+    let ended = format!("{} processes were ended", aftermath.ended.len());
+    place.record("panic", &ended);
     let mut out = anstream::stdout();
     for victim in &aftermath.ended {
         writeln!(out, "ended  {}  {}", victim.process, victim.what)?;

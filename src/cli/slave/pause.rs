@@ -1,6 +1,6 @@
 //! `pybots slave pause` and `resume`: whether anything new is started.
 
-use super::place::{Place, Which};
+use super::place::{Chosen, Place};
 use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::status::parse_age;
 use crate::model::{Text, Timestamp};
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 const NOT_DONE: &str = "Nothing was changed.";
@@ -50,8 +50,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }),
         ..place.owner()
     };
-    place.tell(&owner)?;
     let end = until.map_or_else(|| "you resume".to_owned(), |until| place.local(until));
+    place.tell(&owner, "pause", &format!("until {end}"))?;
     say!("Paused until {end}.");
     place.say_occupant(
         "takes nothing new from now on; what it has accepted goes on to its end",
@@ -82,7 +82,7 @@ fn moment(place: &Place, raw: &str) -> Result<Timestamp, String> {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Resume {
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 pub(super) fn resume(arguments: &Resume) -> Result<Exit, Failure> {
@@ -91,7 +91,7 @@ pub(super) fn resume(arguments: &Resume) -> Result<Exit, Failure> {
     if said.as_ref().is_ok_and(|owner| *owner == Owner::default()) {
         say!("Nothing was paused, and nothing was changed.");
     } else {
-        place.tell(&Owner::default())?;
+        place.tell(&Owner::default(), "resume", "")?;
         match Owner::defers_or_unreadable(&said, place.now) {
             Some((_, Hold::Paused(_))) => say!("The pause is over."),
             Some((_, Hold::Draining)) => say!("The slave need not drain any more."),

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::{clock, files};
 use crate::model::Timestamp;
-use crate::slave::{Occupant, Owner, Schedule, SlaveConfig};
+use crate::slave::{Audit, Event, Occupant, Owner, Schedule, SlaveConfig};
 
 /// Which slave an owner's command is about.
 #[derive(Debug, clap::Args)]
-pub(super) struct Which {
+pub(super) struct Chosen {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "slave.toml")]
     config: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Place {
     pub(super) now: Timestamp,
 }
 
-impl Which {
+impl Chosen {
     /// Finds the state folder, also by a slave.toml that cannot be acted on.
     pub(super) fn place(&self) -> Result<Place, Failure> {
         let now = clock::now();
@@ -87,12 +87,22 @@ impl Place {
         })
     }
 
-    /// Puts on record what the owner says.
-    pub(super) fn tell(&self, owner: &Owner) -> Result<(), Failure> {
+    /// Says what the owner says to the slave, and puts on record what was done, in a word and with more of it.
+    pub(super) fn tell(&self, owner: &Owner, act: &str, detail: &str) -> Result<(), Failure> {
         owner.write(&self.state).map_err(|error| {
             Failure::error(error)
                 .advice("Nothing was changed. To end everything at once: pybots slave panic.")
-        })
+        })?;
+        self.record(act, detail);
+        Ok(())
+    }
+
+    /// Puts on record what the owner did.
+    pub(super) fn record(&self, act: &str, detail: &str) {
+        let audit = Audit::of(&self.state);
+        if let Err(error) = audit.note(self.now, &Event::owner(act, detail)) {
+            say!("{error}, so this does not stand there.");
+        }
     }
 
     /// Which process of the slave runs here.
@@ -143,7 +153,7 @@ mod tests {
         fs::create_dir(&state).unwrap();
         let path = folder.path().join("slave.toml");
         fs::write(&path, "name = \"\nstate = \"kept here\" # all\n[[[\n").unwrap();
-        let which = Which { config: path };
+        let which = Chosen { config: path };
         let state = fs::canonicalize(state).unwrap();
         assert_eq!(which.place().unwrap().state, state);
         fs::write(which.path(), "name = \"\n").unwrap();

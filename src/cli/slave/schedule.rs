@@ -15,7 +15,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::place::{Which, write_json};
+use super::place::{Chosen, write_json};
 use crate::cli::clock;
 use crate::cli::exit::{Exit, Failure};
 use crate::model::Timestamp;
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
 }
 
 #[derive(Serialize)]

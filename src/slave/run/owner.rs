@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{RunError, Running, forget_after};
-use crate::model::{Command, PayloadId, ReportBody, Timestamp};
+use crate::model::{Build, Command, PayloadId, ReportBody, Text, Timestamp};
+use crate::slave::audit::Event;
 use crate::slave::deferral::Deferral;
+use crate::slave::gate::Refusal;
 use crate::slave::journal::{Decided, Entry};
 use crate::slave::owner::{Hold, Owner};
 
@@ -65,6 +67,16 @@ impl Running {
         let Command::Build(build) = command else {
             return Ok(());
         };
+        self.voice.record(
+            now,
+            &Event::Deferred {
+                command: id,
+                build: Text::tidy(&build.id().to_string()),
+                until,
+                code: Text::tidy(why.code()),
+                why: Text::tidy(&why.to_string()),
+            },
+        );
         let decided = Entry::Decided {
             id,
             // As final as a refusal: the master may ask again with a new build.
@@ -74,6 +86,31 @@ impl Running {
         self.voice
             .say(id, build, ReportBody::Deferred { until }, vec![decided])?;
         Ok(())
+    }
+
+    /// Puts on the owner's record where the slave stands by its own memory.
+    pub(super) fn record_start(&self) -> Result<(), RunError> {
+        let (sequence, newest) = self.voice.journal().newest_report()?;
+        let now = self.voice.now()?;
+        self.voice.record(now, &Event::Started { newest, sequence });
+        Ok(())
+    }
+
+    /// Puts a refusal on the owner's record.
+    pub(super) fn record_refusal(
+        &self,
+        id: PayloadId,
+        build: &Build,
+        refusal: &Refusal,
+        now: Timestamp,
+    ) {
+        let event = Event::Refused {
+            command: id,
+            build: Text::tidy(&build.id().to_string()),
+            code: Text::tidy(refusal.code()),
+            why: Text::tidy(&refusal.to_string()),
+        };
+        self.voice.record(now, &event);
     }
 
     /// Until when nothing is started whatever the command, as the farm is told.
