@@ -1,8 +1,16 @@
 //! `pybots slave`: lend this machine to a farm.
 
+mod audit;
+mod drain;
+mod leave;
+mod limits;
 mod map;
 mod own;
+mod panic;
+mod pause;
+mod place;
 mod repin;
+mod schedule;
 mod scripts;
 
 use std::fs;
@@ -19,7 +27,7 @@ use super::{clock, files};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
 use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
-use crate::slave::{Abilities, Leaving, RunError, Slave, SlaveConfig, check_script};
+use crate::slave::{Abilities, ConfigFile, Leaving, RunError, Slave, SlaveConfig, check_script};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
 
@@ -46,6 +54,23 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "slave.toml")]
         config: PathBuf,
     },
+    /// Start nothing new, for a while or until you resume. Works without the bus.
+    Pause(pause::Arguments),
+    /// Let commands run again after a pause, a drain or a panic.
+    Resume(pause::Resume),
+    /// Finish what was accepted, take nothing new, and end.
+    Drain(drain::Arguments),
+    /// End everything of this slave's at once: scripts, keepers, the slave. None starts before you resume.
+    Panic(panic::Arguments),
+    /// Show the owner's own record of what was ordered and done here, and whether anybody changed it.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Arguments),
+    /// Leave the farm: take nothing any more, and learn what to tell the operator and what to delete.
+    Leave(leave::Arguments),
+    /// Show what scripts may use, and what must be left of the machine.
+    Limits(limits::Arguments),
+    /// Show the quiet hours, and whether it is quiet now.
+    Schedule(schedule::Arguments),
     /// Pin another farm, for the day when both master keys of the old one are lost. Asks for the new farm's words.
     Repin(repin::Arguments),
 }
@@ -90,6 +115,14 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
+        Command::Pause(arguments) => pause::run(arguments),
+        Command::Resume(arguments) => pause::resume(&arguments),
+        Command::Drain(arguments) => drain::run(arguments).await,
+        Command::Panic(arguments) => panic::run(&arguments),
+        Command::Audit(arguments) => audit::run(arguments).await,
+        Command::Leave(arguments) => leave::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
+        Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Repin(arguments) => repin::run(arguments).await,
     }
 }
@@ -265,6 +298,10 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
     .await?;
     let slave = Slave {
         config,
+        file: ConfigFile {
+            path: fs::canonicalize(path)?,
+            read: reread,
+        },
         key,
         bus,
         instance: instance()?,
@@ -276,12 +313,24 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
             .advice("Give slave.toml its old farm id, or another state folder. If the old farm is dead: its id first, then pybots slave repin NEW-FARM-ID.")),
+        Err(error @ RunError::Panic(_)) => Err(Failure::configuration(error)
+            .advice("If you want that: pybots slave resume.")),
         Err(error @ RunError::HalfRepinned(_)) => Err(Failure::configuration(error)
             .advice("Finish it: pybots slave repin NEW-FARM-ID.")),
         Err(error) => {
             Err(Failure::error(error).advice("Nothing was started, or the slave has stopped."))
         }
     }
+}
+
+/// Reads slave.toml while a slave runs by it.
+fn reread(path: &Path) -> Result<SlaveConfig, String> {
+    let read = || -> Result<SlaveConfig, Failure> {
+        let (config, _) = files::configuration(path, SlaveConfig::parse)?;
+        files::check_unshared(path)?;
+        Ok(config)
+    };
+    read().map_err(|failure| failure.sentence())
 }
 
 /// A random name for this start of the process.

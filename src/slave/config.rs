@@ -5,6 +5,7 @@ mod command;
 mod edit;
 mod isolation;
 mod limits;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,12 @@ pub use command::{Mapping, ScriptState};
 pub use edit::{EditError, MappingChange, with_mapping, without_mapping};
 pub use isolation::{IsolationSettings, LevelRule, NetworkRule};
 pub use limits::{HostLimits, OnBattery, StepLimits};
+pub use schedule::{QuietError, Schedule};
 
 use command::{CommandFile, Defaults};
 use isolation::IsolationFile;
 use limits::LimitsFile;
+use schedule::ScheduleFile;
 
 use super::parameter::GrammarError;
 use crate::bus::BusAddress;
@@ -45,6 +48,8 @@ struct SlaveFile {
     limits: LimitsFile,
     #[serde(default)]
     isolation: IsolationFile,
+    #[serde(default)]
+    schedule: ScheduleFile,
     #[serde(default)]
     periods: PeriodsFile,
 }
@@ -97,6 +102,8 @@ pub struct SlaveConfig {
     pub isolation: IsolationSettings,
     /// What must be left of the machine before a build is started.
     pub host: HostLimits,
+    /// When nothing new is started.
+    pub schedule: Schedule,
     /// Time between two signs of life.
     pub presence_period: Duration,
     /// Time between two looks at the head.
@@ -106,7 +113,7 @@ pub struct SlaveConfig {
 }
 
 /// What the owner says of one builder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BuilderSettings {
     /// Whether its workspace is emptied before each build.
     pub workspace: WorkspaceRule,
@@ -160,6 +167,19 @@ pub enum SlaveConfigError {
     /// A level that the owner himself says is too low.
     #[error("isolation.level is below isolation.minimum, so nothing could ever run")]
     BelowMinimum,
+    /// Quiet hours that cannot be read.
+    #[error("schedule.quiet: {raw:?} {source}")]
+    Quiet {
+        /// As it stands there.
+        raw: String,
+        /// What is wrong.
+        source: QuietError,
+    },
+    /// No time zone of that name.
+    #[error(
+        "schedule.time-zone: this machine knows no time zone {0:?}; names are such as Europe/Berlin, from the package tzdata"
+    )]
+    TimeZone(String),
     /// A secret's name that cannot be the end of a variable's.
     #[error("commands.{command}.secrets.{name}: names are letters, digits and _")]
     Secret {
@@ -261,6 +281,7 @@ impl SlaveConfig {
             script_change: file.script_change,
             isolation,
             host,
+            schedule: file.schedule.parse()?,
             presence_period: Duration::from_secs(positive(
                 presence_seconds,
                 "periods.presence-seconds",
@@ -412,6 +433,16 @@ parameters.version = { type = "word" }
                 "type = \"word\"",
                 "type = \"pattern\", pattern = \"a\", max-length = 0",
                 "parameters.version: max-length must be 1 to 512",
+            ),
+            (
+                "[commands.test-foo]",
+                "[schedule]\nquiet = [\"22:00\"]\n[commands.test-foo]",
+                "schedule.quiet: \"22:00\" is not written as 22:00-08:00",
+            ),
+            (
+                "[commands.test-foo]",
+                "[schedule]\ntime-zone = \"Middle/Earth\"\n[commands.test-foo]",
+                "schedule.time-zone: this machine knows no time zone \"Middle/Earth\"",
             ),
         ];
         for (from, to, expected) in cases {

@@ -30,6 +30,7 @@ pub(super) enum Stop {
 }
 
 /// Runs admitted commands.
+#[derive(Clone)]
 pub(super) struct Executor {
     pub(super) config: SlaveConfig,
     pub(super) voice: Arc<Voice>,
@@ -80,6 +81,9 @@ impl Executor {
         if tally.verdict == Verdict::Cancelled && why == Some(Stop::KeyStolen) {
             let detail = "the key that ordered it was revoked: somebody else may hold it";
             tally.detail = Some(Text::tidy(detail));
+        }
+        if tally.verdict == Verdict::Cancelled && why.is_none() {
+            tally.detail = Some(Text::tidy("the slave's owner ended everything"));
         }
         let cut_short = tally.verdict == Verdict::Cancelled && why == Some(Stop::SlaveStops);
         let ending = if cut_short {

@@ -26,6 +26,7 @@ mod ledger;
 mod logins;
 mod logs;
 mod mapping;
+mod owner;
 mod page;
 mod process;
 mod readme;
