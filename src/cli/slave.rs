@@ -9,6 +9,7 @@ mod own;
 mod panic;
 mod pause;
 mod place;
+mod rehearse;
 mod repin;
 mod schedule;
 mod scripts;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Map(map::Map),
     /// Take an id's script away: commands that name it are refused.
     Unmap(map::Unmap),
+    /// Run mapped scripts as a command would, publish nothing, and show what would be published.
+    Rehearse(rehearse::Rehearse),
     /// List what may run here, and whether it is what you mapped.
     Scripts(scripts::Arguments),
     /// Check slave.toml, the keys and every mapped script, without starting anything.
@@ -112,6 +115,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::Map(arguments) => map::map(arguments),
         Command::Unmap(arguments) => map::unmap(&arguments),
+        Command::Rehearse(arguments) => rehearse::run(arguments).await,
         Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,

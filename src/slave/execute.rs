@@ -1,14 +1,18 @@
 //! Running an admitted command: its steps, one keeper each, also when the slave was gone in between.
 
+mod job;
+mod rehearse;
 mod step;
 mod tally;
+
+pub use rehearse::{Rehearsal, RehearseError};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use self::step::StepPlace;
+use self::job::StepPlace;
 use self::tally::Tally;
 use super::config::SlaveConfig;
 use super::gate::Admitted;

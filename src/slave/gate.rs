@@ -13,8 +13,8 @@ use super::deferral::{Deferral, deferral};
 use super::isolation::{Abilities, Weaker};
 use super::parameter::ParameterFault;
 use crate::model::{
-    Build, BuilderName, Cancel, Command, CommandId, Isolation, KeyId, Network, ParameterName,
-    PayloadId, Position, SlaveName, Step, Text, Timestamp,
+    Build, BuilderName, Cancel, Command, CommandId, Digest, Isolation, KeyId, Network,
+    ParameterName, PayloadId, Position, SlaveName, Step, Text, Timestamp,
 };
 use crate::trust::{KeysFault, Verified};
 
@@ -441,8 +441,22 @@ impl Gate {
             return Err(Refusal::NoSteps);
         }
         let admitted = self.readmit(id, signer, build)?;
+        self.check_scripts(&admitted, situation.script)?;
+        Ok(admitted)
+    }
+
+    /// Whether the scripts of a command may run as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`] of one that may not.
+    pub(super) fn check_scripts(
+        &self,
+        admitted: &Admitted,
+        look: &dyn Fn(&Mapping) -> Result<Digest, &'static str>,
+    ) -> Result<(), Refusal> {
         for (step, recipe) in admitted.build.steps.iter().zip(&admitted.recipes) {
-            let digest = (situation.script)(&recipe.mapping).map_err(|why| Refusal::Script {
+            let digest = look(&recipe.mapping).map_err(|why| Refusal::Script {
                 command: step.command.clone(),
                 why,
             })?;
@@ -457,7 +471,7 @@ impl Gate {
                 return Err(Refusal::Digest(step.command.clone()));
             }
         }
-        Ok(admitted)
+        Ok(())
     }
 
     /// What the steps of a command mean here, once it was admitted: now, or before this slave was restarted. Asks nothing of

@@ -35,6 +35,7 @@ pub use config::{
     without_mapping,
 };
 pub use deferral::Deferral;
+pub use execute::{Rehearsal, RehearseError};
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use host::Host;
 pub use isolation::{Abilities, Weaker, close_inherited, shows_siblings};

@@ -71,12 +71,22 @@ impl Workspace {
         mark: &str,
     ) -> io::Result<Self> {
         let own = config.state.join("builders").join(builder.as_str());
-        let mut workspace = Self::at(config, &own);
         let rule = config
             .builders
             .get(builder)
             .map(|settings| settings.workspace)
             .unwrap_or_default();
+        Self::prepare_at(config, &own, rule, mark)
+    }
+
+    /// The same in a folder of its own, whatever builds are under way.
+    pub(super) fn prepare_at(
+        config: &SlaveConfig,
+        own: &Path,
+        rule: WorkspaceRule,
+        mark: &str,
+    ) -> io::Result<Self> {
+        let mut workspace = Self::at(config, own);
         let old = match rule {
             WorkspaceRule::Fresh => vec!["workspace", "reports", "tmp", "home"],
             WorkspaceRule::Kept => vec!["reports", "tmp", "home"],

@@ -31,6 +31,7 @@ mod page;
 mod process;
 mod readme;
 mod refusals;
+mod rehearsals;
 mod repin;
 mod restarts;
 mod results;
