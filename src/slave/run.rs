@@ -1,5 +1,6 @@
 //! The slave's loop: wait for a command or an end, decide, remember, run.
 
+mod decide;
 mod folder;
 mod newest;
 mod owner;
@@ -25,24 +26,21 @@ pub(super) use recover::abandon;
 pub use reload::ConfigFile;
 use reload::Reload;
 
-use super::audit::{Audit, Event};
+use super::audit::Audit;
 use super::config::SlaveConfig;
 use super::execute::{Executor, Stop};
-use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
-use super::host::Host;
+use super::gate::{Admitted, Gate};
 use super::isolation::Abilities;
-use super::journal::{Decided, Entry, Journal, JournalError};
+use super::journal::{Journal, JournalError};
 use super::outbox::Voice;
 use super::owner::Hold;
-use super::script::look_at_script;
 use super::standstill::Standstill;
-use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
+use crate::bus::{Bus, BusError, KeyringCursor};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Head, InstanceId, KeyId, PayloadId,
-    Presence, ReportBody, Text, Timestamp,
+    BuilderName, Clock, ClockOffset, Head, InstanceId, KeyId, PayloadId, Presence, Timestamp,
 };
-use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
-use crate::wire::{Subjects, encode};
+use crate::trust::{KeyringError, Reader, SecretKey, Verified, seal};
+use crate::wire::Subjects;
 
 /// Why a slave cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -321,174 +319,6 @@ impl Running {
             .unwrap_or(Ok(()))
     }
 
-    async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
-        let now = self.voice.now()?;
-        self.reread_config();
-        match self.open_command(parcel.bytes(), now).await? {
-            Ok(command) => self.decide(command, now)?,
-            Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
-                Some((id, command, refusal)) => self.refuse(id, &command, &refusal, now)?,
-                None => self.reject(error.code(), &error),
-            },
-        }
-        parcel.acknowledge().await;
-        self.start_queued();
-        Ok(())
-    }
-
-    fn decide(&mut self, command: Verified<Command>, received: Timestamp) -> Result<(), RunError> {
-        let id = command.id();
-        let body = command.body().clone();
-        // One after the other: each holds the journal until its statement ends.
-        let decided = self.voice.journal().decided(&id)?;
-        let highest = self.voice.journal().highest(body.builder())?;
-        let restored = self.voice.journal().restored()?;
-        let situation = Situation {
-            now: received,
-            head: self.head.as_ref().map(Verified::body),
-            keyring: self.reader.keyring().position,
-            keys_fault: self.reader.keys_fault(received),
-            highest,
-            restored,
-            seen: matches!(
-                decided,
-                Some(Decided::Accepted | Decided::Refused | Decided::Stopped)
-            ),
-            cancelled: decided == Some(Decided::Cancelled),
-            script: &look_at_script,
-            held: self.held(received),
-            misread: self.reload.is_misread(),
-            host: Host::look(&self.executor.config.state),
-        };
-        match self.gate.decide(command, &situation) {
-            Decision::Run(job) => self.accept(*job, received),
-            Decision::Cancel(cancel) => self.cancel(&cancel, received),
-            // Whoever ordered that waits for another slave's word, not for ours.
-            Decision::Refuse(refusal @ Refusal::OtherSlave(_)) => {
-                self.reject(refusal.code(), &refusal);
-                Ok(())
-            }
-            Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, received),
-            Decision::Defer { until, why } => self.defer(id, &body, (until, &why), received),
-            Decision::Replay => {
-                self.reject(
-                    "E-REPLAY",
-                    &format_args!("command {} was decided before", id.short()),
-                );
-                Ok(())
-            }
-        }
-    }
-
-    /// A slave that was off for long finds commands by keys that were rotated since. They were genuine and have expired, and
-    /// whoever gave them may know; what has not expired is not believed for that.
-    fn expired_under_an_old_key(
-        &self,
-        bytes: &[u8],
-        error: &OpenError,
-        now: Timestamp,
-    ) -> Result<Option<(PayloadId, Command, Refusal)>, RunError> {
-        if !matches!(error, OpenError::OutsideWindow(_)) {
-            return Ok(None);
-        }
-        let Ok(command) = self.reader.open::<Command>(bytes, Purpose::History) else {
-            return Ok(None);
-        };
-        let id = command.id();
-        let known = self.voice.journal().decided(&id)?.is_some();
-        let refusal = self.gate.expired(command.body(), now);
-        Ok(refusal
-            .filter(|_| !known)
-            .map(|refusal| (id, command.into_body(), refusal)))
-    }
-
-    /// Counts a message that is not answered: an answer would let strangers make the slave speak.
-    fn reject(&mut self, code: &str, error: &dyn std::fmt::Display) {
-        self.rejected += 1;
-        tracing::warn!(code, %error, "message rejected");
-    }
-
-    fn accept(&mut self, job: Admitted, received: Timestamp) -> Result<(), RunError> {
-        let id = job.id();
-        let build = job.build();
-        tracing::info!(build = %build.id(), command = %id.short(), "command accepted");
-        self.voice.record(
-            received,
-            &Event::Accepted {
-                command: id,
-                build: Text::tidy(&build.id().to_string()),
-                signer: job.signer().to_string(),
-            },
-        );
-        let entries = vec![
-            Entry::Decided {
-                id,
-                what: Decided::Accepted,
-                forget_after: forget_after(build, received),
-            },
-            Entry::Build {
-                id,
-                signer: job.signer(),
-                builder: build.builder.clone(),
-                number: build.number,
-                payload: encode(&Command::Build(build.clone())),
-            },
-        ];
-        self.voice
-            .say(id, build, ReportBody::Accepted { received }, entries)?;
-        let (sender, stop) = watch::channel(None);
-        self.cancels.insert(id, (job.signer(), sender));
-        self.queue.push_back(Queued { job, stop });
-        Ok(())
-    }
-
-    fn refuse(
-        &self,
-        id: PayloadId,
-        command: &Command,
-        refusal: &Refusal,
-        now: Timestamp,
-    ) -> Result<(), RunError> {
-        tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
-        if let Refusal::Changed(command) = refusal {
-            tracing::warn!("if it was you who changed it: pybots slave map {command} --accept");
-        }
-        let Command::Build(build) = command else {
-            return Ok(());
-        };
-        self.record_refusal(id, build, refusal, now);
-        let decided = Entry::Decided {
-            id,
-            what: Decided::Refused,
-            forget_after: forget_after(build, now),
-        };
-        let body = ReportBody::Refused {
-            code: Text::tidy(refusal.code()),
-            detail: Text::tidy(&refusal.to_string()),
-        };
-        self.voice.say(id, build, body, vec![decided])?;
-        Ok(())
-    }
-
-    fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
-        tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
-        let sender = self.cancels.get(&cancel.target).map(|(_, sender)| sender);
-        if sender.is_none() && self.voice.journal().decided(&cancel.target)?.is_some() {
-            return Ok(());
-        }
-        // On record, because a slave that is killed at this moment goes on with its builds.
-        let entry = Entry::Decided {
-            id: cancel.target,
-            what: sender.map_or(Decided::Cancelled, |_| Decided::Stopped),
-            forget_after: now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW),
-        };
-        self.voice.journal().commit(now, &[entry])?;
-        if let Some(sender) = sender {
-            sender.send_replace(Some(Stop::Cancelled));
-        }
-        Ok(())
-    }
-
     /// Starts what has waited longest, as far as there is room. Builds of one builder share a workspace, so they run one
     /// after the other.
     fn start_queued(&mut self) {
@@ -545,12 +375,6 @@ impl Running {
         }
         Ok(())
     }
-}
-
-/// Until the command has expired by any honest clock; never for longer than a command may be acceptable.
-fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
-    let longest = now.after(Build::MAX_ACCEPT_WINDOW);
-    build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
 }
 
 /// One-minute load average in hundredths, as Linux gives it; 0 where it does not.

@@ -24,8 +24,8 @@ async fn farm_with(scripts: &[(&str, String)]) -> Farm {
     farm.write_slave_toml(&commands.concat());
     // Where a script can do most to its folders.
     let path = farm.path("slave/slave.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
         &path,
         text.replace("[isolation]\n", "[isolation]\nlevel = \"plain\"\n"),
     )

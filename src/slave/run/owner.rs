@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{RunError, Running, forget_after};
+use super::decide::forget_after;
+use super::{RunError, Running};
 use crate::model::{Build, Command, PayloadId, ReportBody, Text, Timestamp};
 use crate::slave::audit::Event;
 use crate::slave::deferral::Deferral;
