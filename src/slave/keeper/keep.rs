@@ -58,7 +58,7 @@ pub fn keep(folder: &Path, clock: Clock, uptime: Uptime) -> Result<(), KeeperErr
         source,
     };
     let mut lock = open_lock(folder).map_err(failed)?;
-    if lock.try_lock().is_err() || abandoned(folder).exists() || started(folder).exists() {
+    if !taken(&lock) || abandoned(folder).exists() || started(folder).exists() {
         return Err(KeeperError::NotToRun(folder.to_owned()));
     }
     // Whoever has to end this process by force finds it by this.
@@ -82,6 +82,17 @@ pub fn keep(folder: &Path, clock: Clock, uptime: Uptime) -> Result<(), KeeperErr
     };
     let record = ended.record(began, clock());
     write_record(folder, &record).map_err(failed)
+}
+
+/// Takes the lock on the job. Whoever only looks at how far it has come holds it for a moment; another keeper for longer.
+fn taken(lock: &fs::File) -> bool {
+    const TRIES: u32 = 50;
+    (0..TRIES).any(|tried| {
+        if tried > 0 {
+            thread::sleep(PAUSE);
+        }
+        lock.try_lock().is_ok()
+    })
 }
 
 fn write_record(folder: &Path, record: &ExitRecord) -> io::Result<()> {
