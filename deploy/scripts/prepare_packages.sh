@@ -1,10 +1,11 @@
 #!/bin/sh
-# Third step: an environment of the new Python's own (venv), with what the project's tests need beside the project itself.
-# The list is yours: requirements-PROJECT.txt beside this script, in pip's own format.
+# Third step: all that is fetched for the tests, so that these need no network. An environment of the new Python's own
+# (venv), with what the project's tests need beside the project itself; the list is yours: requirements-PROJECT.txt
+# beside this script, in pip's own format. And the project, by fetch_project.py.
 #
-# Made anew when the binary or the list has changed, otherwise kept. pip keeps what it fetched in the cache. Which index
-# pip asks, and by which proxy, is pip's own configuration: PIP_INDEX_URL, PIP_CONFIG_FILE and the like, listed under
-# [environment] in slave.toml.
+# The environment is made anew when the binary or the list has changed, otherwise kept. pip keeps what it fetched in the
+# cache. Which index pip asks, and by which proxy, is pip's own configuration: PIP_INDEX_URL, PIP_CONFIG_FILE and the
+# like, listed under [environment] in slave.toml.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 . "$PYBOTS_SCRIPT_DIR/settings.sh"
@@ -19,12 +20,16 @@ errored() {
     exit 75
 }
 [ -x "$python" ] || errored "no Python in the workspace: nothing was prepared; map build_python.sh as the step before"
+command -v python3 >/dev/null || errored "no python3 on PATH: nothing was prepared; install it"
 [ -f "$list" ] || errored "$list is missing: nothing was prepared; write it, empty if the tests need nothing"
 
 made_for=$(cat "$python" "${python%/*}"/libpython*.so* "$list" 2>/dev/null | cksum)
+fetch_project() {
+    exec python3 "$PYBOTS_SCRIPT_DIR/fetch_project.py"
+}
 if [ "$(cat "$venv/made-for" 2>/dev/null)" = "$made_for" ]; then
     echo "kept $venv: neither the binary nor the list has changed"
-    exit 0
+    fetch_project
 fi
 
 rm -rf "$venv" || { chmod -R u+rwX "$venv" && rm -rf "$venv"; } ||
@@ -47,3 +52,4 @@ if [ "$status" = 1 ] && ! grep -q 'subprocess-exited-with-error' "$said"; then
 fi
 [ "$status" = 0 ] || exit 1
 echo "$made_for" >"$venv/made-for"
+fetch_project

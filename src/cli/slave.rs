@@ -221,11 +221,10 @@ state = "state"
 [environment]
 PATH = {path}
 
-# Nothing can run until you map a command id to a script of yours:
-# [commands.test-foo]
-# script = "scripts/test-foo.sh"
-# timeout-minutes = 60
-# parameters.version = {{ type = "word" }}
+# Nothing can run until you map a command id to a script of yours, which writes its table here:
+#   pybots slave map test-foo scripts/test-foo.sh --parameter version=word --network off
+# Then:  pybots slave rehearse test-foo --parameter version=1.0
+# What scripts may reach and use, quiet hours and all other keys, with their defaults: deploy/slave.toml
 "#
     )
 }

@@ -161,7 +161,7 @@ impl Machine {
         }
     }
 
-    /// With the trunk built, and an environment of it in which there is no pip: that takes long, and few tests need it.
+    /// With the trunk built, the project fetched, and an environment of it in which there is no pip: that takes long, and few tests need it.
     pub(crate) fn built() -> Self {
         let machine = Self::new();
         machine.run("update_python.sh").ended(0);
@@ -172,6 +172,7 @@ impl Machine {
             .arg(workspace.join("venv"))
             .status();
         assert!(venv.unwrap().success());
+        machine.run("fetch_project.py").ended(0);
         machine
     }
 

@@ -56,10 +56,14 @@ fn a_released_version_is_found_by_name_and_tested_and_none_of_its_setup_code_run
     let mut archives: Vec<_> = archives.map(|name| (name.to_owned(), other.clone())).into();
     archives.push(("Foo-1.4.tar.gz".to_owned(), good));
     machine.index(&serve(archives));
-    let said = machine.run("run_tests.py").ended(0);
-    assert!(said.contains("RELEASED!"), "{said}");
+    let said = machine.run("fetch_project.py").ended(0);
     assert!(
-        said.contains("testing the released Foo-1.4.tar.gz sha256="),
+        said.contains("fetched the released Foo-1.4.tar.gz sha256="),
+        "{said}"
+    );
+    let said = machine.run("run_tests.py").ended(0);
+    assert!(
+        said.contains("testing released/foo-1.4\n") && said.contains("RELEASED!"),
         "{said}"
     );
     assert!(!machine.path("pwned").exists());
@@ -68,7 +72,7 @@ fn a_released_version_is_found_by_name_and_tested_and_none_of_its_setup_code_run
     machine.write("workspace/released/foo-1.4/left", "");
     let page = serve_page(link(&machine), Vec::new());
     machine.index(&page);
-    machine.run("run_tests.py").ended(0);
+    machine.run("fetch_project.py").ended(0);
     assert!(!machine.path("workspace/released/foo-1.4/left").exists());
 }
 
@@ -95,9 +99,9 @@ fn the_index_is_the_one_that_pip_is_configured_with_unless_the_owner_names_anoth
     machine.write("pip.conf", &format!("[global]\nindex-url = {address}\n"));
     let file = machine.text("pip.conf");
     machine.variable("PIP_CONFIG_FILE", &file);
-    machine.run("run_tests.py").ended(0);
+    machine.run("fetch_project.py").ended(0);
     machine.index("http://127.0.0.1:1/simple");
-    machine.run("run_tests.py").ended(75);
+    machine.run("fetch_project.py").ended(75);
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn a60_what_is_not_a_version_is_refused() {
     ];
     for version in hostile {
         machine.variable("PYBOTS_P_VERSION", version);
-        let said = machine.run("run_tests.py").ended(1);
+        let said = machine.run("fetch_project.py").ended(1);
         assert!(said.contains("is not a version"), "{version:?}: {said}");
     }
     for version in [
@@ -138,7 +142,7 @@ fn a60_what_is_not_a_version_is_refused() {
         "1.0b1.dev3",
     ] {
         machine.variable("PYBOTS_P_VERSION", version);
-        machine.run("run_tests.py").ended(75);
+        machine.run("fetch_project.py").ended(75);
     }
 }
 
@@ -155,12 +159,13 @@ fn a92_an_archive_that_writes_outside_its_folder_is_refused() {
     for member in outside {
         let content = archive(&machine, &format!("{FINE}, {member}"));
         machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
-        let said = machine.run("run_tests.py").ended(1);
+        let said = machine.run("fetch_project.py").ended(1);
         assert!(
             said.contains("the archive has a member named"),
             "{member}: {said}"
         );
-        assert!(!said.contains("RELEASED!"), "{member}: {said}");
+        let said = machine.run("run_tests.py").ended(75);
+        assert!(said.contains("no project was fetched"), "{member}: {said}");
         assert!(!machine.path("workspace/escaped").exists() && !machine.path("escaped").exists());
     }
 }
@@ -171,7 +176,7 @@ fn a92_links_and_devices_of_an_archive_are_left_out() {
         r#"["foo-1.4/link", "2", "../../.."], ["foo-1.4/hard", "1", "/etc/passwd"], ["foo-1.4/pipe", "6", ""],
         ["foo-1.4/link/escaped", "0", "x"], {FINE}"#
     ));
-    let said = machine.run("run_tests.py").ended(0);
+    let said = machine.run("fetch_project.py").ended(0);
     assert_eq!(
         said.matches("left out, neither file nor folder").count(),
         3,
@@ -192,7 +197,7 @@ fn a91_an_archive_that_unpacks_to_more_than_the_limit_is_refused() {
         r#"{FINE}, ["foo-1.4/big", "0", "{}"]"#,
         "x".repeat(100_000)
     ));
-    let script = fs::read_to_string(machine.path("scripts/run_tests.py")).unwrap();
+    let script = fs::read_to_string(machine.path("scripts/fetch_project.py")).unwrap();
     for (limit, small, why) in [
         (
             "MAX_UNPACKED = 512 << 20",
@@ -212,8 +217,8 @@ fn a91_an_archive_that_unpacks_to_more_than_the_limit_is_refused() {
     ] {
         assert!(script.contains(limit));
         let _ = fs::remove_dir_all(machine.path("cache/archives"));
-        machine.write("scripts/run_tests.py", &script.replace(limit, small));
-        let said = machine.run("run_tests.py").ended(1);
+        machine.write("scripts/fetch_project.py", &script.replace(limit, small));
+        let said = machine.run("fetch_project.py").ended(1);
         assert!(said.contains(why), "{said}");
     }
 }
@@ -226,15 +231,15 @@ fn an_archive_that_is_not_the_one_that_the_index_names_is_refused() {
     let archives = || vec![("foo-1.4.tar.gz".to_owned(), content.clone())];
     let wrong = format!("#sha256={}", "0".repeat(64));
     machine.index(&serve_page(page(&wrong), archives()));
-    let said = machine.run("run_tests.py").ended(1);
+    let said = machine.run("fetch_project.py").ended(1);
     assert!(said.contains("does not have the sha256"), "{said}");
     machine.index(&serve_page(page(""), archives()));
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(said.contains("gives no sha256"), "{said}");
     for url in ["file:///etc/passwd", "ftp://127.0.0.1:1/x"] {
         let elsewhere = format!("<a href=\"{url}/foo-1.4.tar.gz{wrong}\">foo</a>");
         machine.index(&serve_page(elsewhere, Vec::new()));
-        let said = machine.run("run_tests.py").ended(75);
+        let said = machine.run("fetch_project.py").ended(75);
         assert!(said.contains("neither https nor http"), "{said}");
     }
 }
@@ -243,16 +248,16 @@ fn an_archive_that_is_not_the_one_that_the_index_names_is_refused() {
 fn an_index_that_does_not_answer_or_lacks_the_version_is_not_the_changes_fault() {
     let machine = machine("1.4");
     machine.index("http://127.0.0.1:1/simple");
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(
         said.contains("http://127.0.0.1:1/simple/foo/ cannot be had"),
         "{said}"
     );
     machine.index(&serve(Vec::new()));
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(said.contains("has no .tar.gz of version 1.4"), "{said}");
     machine.index("http://user:secret@127.0.0.1:1/simple");
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(
         said.contains("holds a login") && !said.contains("secret"),
         "{said}"
@@ -270,7 +275,7 @@ fn what_cannot_be_unpacked_is_refused() {
     ];
     for content in cases {
         machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
-        machine.run("run_tests.py").ended(1);
+        machine.run("fetch_project.py").ended(1);
     }
     let deep = format!(r#"["foo-1.4/{}x", "0", ""]"#, "a/".repeat(3000));
     let long = format!(r#"["foo-1.4/{}", "0", ""]"#, "x".repeat(300));
@@ -286,8 +291,8 @@ fn what_cannot_be_unpacked_is_refused() {
     for members in cases {
         let content = archive(&machine, members);
         machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
-        let said = machine.run("run_tests.py").ended(1);
-        assert!(said.contains("run_tests: the archive"), "{said}");
+        let said = machine.run("fetch_project.py").ended(1);
+        assert!(said.contains("fetch_project: the archive"), "{said}");
         assert!(!said.contains("Traceback"), "{said}");
     }
 }
@@ -295,14 +300,14 @@ fn what_cannot_be_unpacked_is_refused() {
 #[test]
 fn a_full_disk_is_not_the_archives_fault() {
     let machine = with_archive(FINE);
-    let script = fs::read_to_string(machine.path("scripts/run_tests.py")).unwrap();
+    let script = fs::read_to_string(machine.path("scripts/fetch_project.py")).unwrap();
     let full = script.replace(
         "        target.write(block)\n",
         "        raise OSError(errno.ENOSPC, 'full')\n",
     );
     assert_ne!(full, script);
-    machine.write("scripts/run_tests.py", &full);
-    let said = machine.run("run_tests.py").ended(75);
+    machine.write("scripts/fetch_project.py", &full);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(said.contains("full"), "{said}");
 }
 
@@ -311,19 +316,19 @@ fn a_bad_link_of_the_index_is_left_out_and_a_page_that_cannot_be_read_is_not_the
     let machine = machine("1.4");
     let content = archive(&machine, FINE);
     machine.index(&serve(vec![("foo-1.4.tar.gz".to_owned(), content)]));
-    machine.run("run_tests.py").ended(0);
+    machine.run("fetch_project.py").ended(0);
     let page = format!("<a href=\"http://[bad\">bad</a>\n{}", link(&machine));
     machine.index(&serve_page(page, Vec::new()));
-    let said = machine.run("run_tests.py").ended(0);
+    let said = machine.run("fetch_project.py").ended(0);
     assert!(
         said.contains("left out, not an address: 'http://[bad'"),
         "{said}"
     );
     machine.index(&serve_page("<![bad[x]]>".to_owned(), Vec::new()));
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(said.contains("cannot be read"), "{said}");
     machine.index("http://[bad");
-    let said = machine.run("run_tests.py").ended(75);
+    let said = machine.run("fetch_project.py").ended(75);
     assert!(said.contains("address cannot be read"), "{said}");
 }
 
@@ -336,7 +341,7 @@ fn a_pip_that_the_new_python_broke_fails() {
     );
     for broken in ["raise SystemExit(75)\n", "print('no index')\n"] {
         machine.write("workspace/python/source/Lib/pip.py", broken);
-        let said = machine.run("run_tests.py").ended(1);
+        let said = machine.run("fetch_project.py").ended(1);
         assert!(
             said.contains("pip does not say which index it uses"),
             "{said}"

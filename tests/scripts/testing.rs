@@ -116,6 +116,7 @@ fn tests_cannot_say_errored_or_skipped_of_themselves_and_a_python_that_does_not_
     for status in [75, 77, 2] {
         machine.write("foo/test.py", &format!("raise SystemExit({status})\n"));
         machine.check_in_foo();
+        machine.run("fetch_project.py").ended(0);
         machine.run("run_tests.py").ended(1);
     }
     let broken = [
@@ -147,19 +148,36 @@ fn the_owners_lines_run_in_order_without_a_shell_and_find_the_reports_folder() {
 }
 
 #[test]
-fn a_revision_of_the_project_on_no_listed_branch_is_not_tested() {
+fn a_revision_of_the_project_on_no_listed_branch_is_not_fetched_and_nothing_older_is_tested() {
     let mut machine = Machine::built();
     machine.variable("PYBOTS_REV_FOO", &"0".repeat(40));
-    let said = machine.run("run_tests.py").ended(1);
+    let said = machine.run("fetch_project.py").ended(1);
     assert!(said.contains("is on none of the branches"), "{said}");
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("no project was fetched"), "{said}");
     machine.set("URL_FOO", &machine.text("gone"));
-    machine.run("run_tests.py").ended(75);
+    machine.run("fetch_project.py").ended(75);
+}
+
+#[test]
+fn nothing_outside_of_the_workspace_is_tested() {
+    let machine = Machine::built();
+    for elsewhere in ["../foo", "/", ""] {
+        machine.write("workspace/project.fetched", elsewhere);
+        let said = machine.run("run_tests.py").ended(1);
+        assert!(said.contains("is not in the workspace"), "{said}");
+    }
+    machine.write("workspace/project.fetched", "gone");
+    let said = machine.run("run_tests.py").ended(75);
+    assert!(said.contains("is not there any more"), "{said}");
 }
 
 #[test]
 fn a_project_that_the_owner_does_not_know_is_not_tested() {
     let mut machine = Machine::built();
     machine.variable("PYBOTS_PROJECT", "bar");
-    let said = machine.run("run_tests.py").ended(75);
-    assert!(said.contains("has no section [bar]"), "{said}");
+    for script in ["fetch_project.py", "run_tests.py"] {
+        let said = machine.run(script).ended(75);
+        assert!(said.contains("has no section [bar]"), "{said}");
+    }
 }

@@ -34,8 +34,11 @@ const STAND_INS: [(&str, &str); 4] = [
         "build_python.sh",
         "cp trunk/python python && chmod +x python",
     ),
-    ("prepare_packages.sh", "./python prepare"),
-    ("run_tests.py", "./python test \"$PYBOTS_P_VERSION\""),
+    (
+        "prepare_packages.sh",
+        "./python prepare \"$PYBOTS_P_VERSION\"",
+    ),
+    ("run_tests.py", "./python test"),
 ];
 
 /// The machines, and what goes from one to another.
@@ -66,9 +69,9 @@ impl World {
             own("https://github.com/python/cpython", text("upstream")),
             // Read from the disk, and not through the network as in README.
             own(
-                "[commands.update-python]",
+                "\"kept\"/' slave.toml",
                 format!(
-                    "[isolation]\nreadable = [\"{}\"]\n\n[commands.update-python]",
+                    "\"kept\"/' slave.toml && printf '\\n[isolation]\\nreadable = [\"{}\"]\\n' >>slave.toml",
                     text("upstream")
                 ),
             ),
