@@ -188,6 +188,14 @@ pub enum SlaveConfigError {
         /// The name.
         name: String,
     },
+    /// A secret where no script sees anything.
+    #[error("commands.{command}.secrets.{name}: it lies in the state folder, which no script sees")]
+    HiddenSecret {
+        /// Whose.
+        command: CommandId,
+        /// The name.
+        name: String,
+    },
     /// A word of a command line that speaks of a parameter which is not there.
     #[error(
         "commands.{command}.arguments: {{{parameter}}} stands for a parameter, and commands.{command}.parameters has none of that name"
@@ -249,7 +257,7 @@ impl SlaveConfig {
                 let mapping = command.parse(&id, &defaults)?;
                 Ok((id, mapping))
             })
-            .collect::<Result<_, SlaveConfigError>>()?;
+            .collect::<Result<BTreeMap<CommandId, Mapping>, SlaveConfigError>>()?;
         if let Some(name) = file.environment.keys().find(|name| !is_variable(name)) {
             return Err(SlaveConfigError::Environment(name.clone()));
         }
@@ -270,11 +278,21 @@ impl SlaveConfig {
                 )
             })
             .collect();
+        let state = folder.join(file.state);
+        for (id, mapping) in &commands {
+            let hidden = |(_, path): &(&String, &PathBuf)| path.starts_with(&state);
+            if let Some((name, _)) = mapping.secrets.iter().find(hidden) {
+                return Err(SlaveConfigError::HiddenSecret {
+                    command: id.clone(),
+                    name: name.clone(),
+                });
+            }
+        }
         Ok(Self {
             name: file.name,
             farm: file.farm,
             bus: file.bus,
-            state: folder.join(file.state),
+            state,
             builders,
             commands,
             environment: file.environment,
@@ -433,6 +451,11 @@ parameters.version = { type = "word" }
                 "type = \"word\"",
                 "type = \"pattern\", pattern = \"a\", max-length = 0",
                 "parameters.version: max-length must be 1 to 512",
+            ),
+            (
+                "timeout-minutes = 5",
+                "secrets.TOKEN = \"state/token\"",
+                "commands.test-foo.secrets.TOKEN: it lies in the state folder",
             ),
             (
                 "[commands.test-foo]",

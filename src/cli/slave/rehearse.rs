@@ -28,6 +28,9 @@ pub(in crate::cli) struct Rehearse {
     /// The builder in whose name it is done; without it, the first in slave.toml.
     #[arg(long, value_name = "NAME")]
     builder: Option<BuilderName>,
+    /// The project that the scripts are told.
+    #[arg(long, value_name = "NAME", default_value = "rehearsal")]
+    project: ProjectName,
     /// Print what would be published as JSON, one document a line, on standard output; the scripts' output goes to standard
     /// error.
     #[arg(long)]
@@ -121,7 +124,6 @@ impl Rehearse {
             None => config.builders.keys().next().cloned(),
         };
         let builder = builder.ok_or_else(|| usage("this slave serves no builder".to_owned()))?;
-        let project: ProjectName = "rehearsal".parse().map_err(Failure::error)?;
         let has = |id: &CommandId, name: &ParameterName| {
             let mapping = config.commands.get(id);
             mapping.is_some_and(|mapping| mapping.parameters.contains_key(name))
@@ -151,7 +153,7 @@ impl Rehearse {
         });
         Ok(Rehearsal {
             builder,
-            project,
+            project: self.project,
             steps: steps.collect(),
             sources: self.sources,
         })
