@@ -1,6 +1,10 @@
 //! What long-running processes log.
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -14,13 +18,19 @@ pub(super) enum Format {
 
 /// Begins logging to standard error; `PYBOTS_LOG` says how much (`info` unless it is set).
 pub(super) fn start(format: Format) {
-    let filter = EnvFilter::try_from_env("PYBOTS_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=off"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    // Not `EnvFilter`: what it can do besides takes memory for as long as the process runs.
+    let filter = std::env::var("PYBOTS_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let filter = filter.unwrap_or_else(|| {
+        Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("async_nats", LevelFilter::OFF)
+    });
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => builder.with_ansi(false).init(),
-        Format::Json => builder.json().flatten_event(true).init(),
+        Format::Text => registry.with(lines.with_ansi(false)).init(),
+        Format::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
 }

@@ -18,7 +18,7 @@ mod status;
 mod supervise;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -84,22 +84,36 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments) {
+    let done = match job_to_keep() {
+        // Before all else: a script waits for it.
+        Some(folder) => keep(&folder),
+        None => run(Arguments::parse()),
+    };
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => failure.report(),
     }
 }
 
+/// The folder of the job that this process is to do, if a slave has started it for that.
+fn job_to_keep() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    let is_keeper = arguments.next()? == "keeper";
+    let folder = PathBuf::from(arguments.next()?);
+    (is_keeper && folder.is_absolute() && arguments.next().is_none()).then_some(folder)
+}
+
+fn keep(folder: &Path) -> Result<Exit, Failure> {
+    crate::slave::close_inherited();
+    crate::slave::keep(folder, clock::now, clock::uptime)
+        .map(|()| Exit::Ok)
+        .map_err(Failure::error)
+}
+
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         // No runtime for these two: they are as small as they can be, and there is one of them per running step.
-        Command::Keeper { folder } => {
-            crate::slave::close_inherited();
-            crate::slave::keep(&folder, clock::now, clock::uptime)
-                .map(|()| Exit::Ok)
-                .map_err(Failure::error)
-        }
+        Command::Keeper { folder } => keep(&folder),
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => on_runtime(keys::run(command)),
         Command::Explain(arguments) => explain::run(&arguments),

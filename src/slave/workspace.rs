@@ -21,20 +21,21 @@ const DISCARDED: &str = "discarded-";
 /// By `rm`, a process of its own: what foreign code has left may be nested so deeply that removing it in this process
 /// would exhaust its stack or its descriptors.
 pub(super) fn remove_soon(folders: Vec<PathBuf>) {
+    if folders.is_empty() {
+        return;
+    }
     tokio::spawn(async move {
-        for folder in folders {
-            // A folder that its owner may not write to keeps its entries until that is changed.
-            let gone = run(&["rm", "-rf"], &folder).await
-                || (run(&["chmod", "-R", "u+rwX"], &folder).await
-                    && run(&["rm", "-rf"], &folder).await);
-            if !gone {
-                tracing::warn!(folder = %folder.display(), "old workspace not removed");
-            }
+        // A folder that its owner may not write to keeps its entries until that is changed.
+        let gone = run(&["rm", "-rf"], &folders).await
+            || (run(&["chmod", "-R", "u+rwX"], &folders).await
+                && run(&["rm", "-rf"], &folders).await);
+        if !gone {
+            tracing::warn!(?folders, "old workspaces not removed");
         }
     });
 }
 
-async fn run(command: &[&str], folder: &Path) -> bool {
+async fn run(command: &[&str], folders: &[PathBuf]) -> bool {
     let [program, arguments @ ..] = command else {
         return false;
     };
@@ -42,7 +43,7 @@ async fn run(command: &[&str], folder: &Path) -> bool {
     process
         .args(arguments)
         .arg("--")
-        .arg(folder)
+        .args(folders)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -92,6 +93,10 @@ impl Workspace {
             WorkspaceRule::Kept => vec!["reports", "tmp", "home"],
         };
         for name in old {
+            // Mostly it is empty, and then this is all.
+            if fs::remove_dir(own.join(name)).is_ok() {
+                continue;
+            }
             let discarded = own.join(format!("{DISCARDED}{mark}-{name}"));
             match fs::rename(own.join(name), &discarded) {
                 Ok(()) => workspace.discarded.push(discarded),

@@ -11,7 +11,8 @@ use pybots::model::{Isolation, Network, ReportBody, Verdict};
 use crate::harness::Farm;
 use crate::process::{PYBOTS, Process, eventually, pybots};
 
-const LEVELS: [Isolation; 3] = [Isolation::Plain, Isolation::Landlock, Isolation::Namespaces];
+pub(crate) const LEVELS: [Isolation; 3] =
+    [Isolation::Plain, Isolation::Landlock, Isolation::Namespaces];
 
 /// A farm with one script, whose slave.toml has these lines in the table `isolation`; the slave is not started.
 async fn prepared(settings: &str, body: &str) -> Farm {
@@ -39,7 +40,7 @@ async fn farm_at(level: Isolation, body: &str) -> Farm {
 }
 
 /// Starts the slave from a shell that does something else first.
-async fn start_after(farm: &mut Farm, first: &str) {
+pub(crate) async fn start_after(farm: &mut Farm, first: &str) {
     let config = farm.text("slave/slave.toml");
     let line = format!("{first}; exec {PYBOTS} --log-format json slave run --config {config}");
     let slave = Process::start("/bin/sh", &["-c", &line], farm.path("slave.log"));

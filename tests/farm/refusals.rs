@@ -292,7 +292,7 @@ async fn started(mut farm: Farm) -> Farm {
     farm
 }
 
-async fn cancel(farm: &Farm, target: PayloadId) {
+pub(crate) async fn cancel(farm: &Farm, target: PayloadId) {
     let (slave, builder): (SlaveName, BuilderName) =
         ("maple".parse().unwrap(), "foo-linux".parse().unwrap());
     let cancel = Cancel {

@@ -5,16 +5,36 @@
 
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, setsid};
+
+/// What Linux gives a process for its stack unless somebody says otherwise.
+const STACK: u64 = 8 << 20;
 
 /// Leaves the caller's session and terminal, sets what a script would otherwise inherit from whoever started the slave,
 /// and takes in whatever process a script leaves behind.
 pub(in crate::slave) fn stand_apart() -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for resource in [
+        Resource::RLIMIT_AS,
+        Resource::RLIMIT_CPU,
+        Resource::RLIMIT_DATA,
+        Resource::RLIMIT_STACK,
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        Resource::RLIMIT_NPROC,
+    ] {
+        // What its owner holds the slave itself to is the hard limit, and stays.
+        let (_, hard) = getrlimit(resource)?;
+        let soft = match resource {
+            // Without a limit the kernel lays memory out in another way.
+            Resource::RLIMIT_STACK => hard.min(STACK),
+            _ => hard,
+        };
+        setrlimit(resource, soft, hard)?;
+    }
     setsid()?;
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;

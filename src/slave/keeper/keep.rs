@@ -192,7 +192,7 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
     isolation::end_tree(first);
     // With the tree gone the pipe has no writer left; unless a process outside the tree was handed it, and that one is
     // not waited for.
-    while spool.take(&mut output) == Look::Some {}
+    while !spool.is_flooded() && spool.take(&mut output) == Look::Some {}
     if matches!(ending, Ending::Exited(_)) && around.never_began() {
         // Nothing else had a chance to say anything.
         let said = fs::read(super::spool(folder))?;
@@ -249,7 +249,8 @@ impl Watch<'_> {
         let mut asked: Option<(Ending, Duration)> = None;
         loop {
             let now = (self.uptime)();
-            if pipe != Look::End && !spool.is_ahead(now.saturating_sub(self.started)) {
+            let ahead = spool.is_ahead(now.saturating_sub(self.started));
+            if pipe != Look::End && !ahead {
                 pipe = spool.take(output);
                 if pipe == Look::Some {
                     self.printed = now;
@@ -274,6 +275,8 @@ impl Watch<'_> {
                 other => asked = other,
             }
             match pipe {
+                // The pipe is left full, so there is nothing to wait for but time.
+                Look::Some | Look::Nothing if ahead => thread::sleep(PAUSE),
                 Look::Some => {}
                 Look::Nothing => wait_for(output),
                 // It closed its output and lives on, or it has this moment ended.

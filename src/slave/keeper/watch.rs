@@ -99,6 +99,8 @@ impl DiskCount {
     const PIECE: usize = 64;
     /// The unit of `st_blocks`, see stat(2).
     const BLOCK: u64 = 512;
+    /// What a file counts for at least: an empty one takes an inode too, of which a file system has only so many.
+    const INODE: u64 = 4096;
 
     pub(super) fn new(folders: Vec<PathBuf>) -> Self {
         Self {
@@ -131,7 +133,7 @@ impl DiskCount {
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };
-            self.bytes += metadata.blocks() * Self::BLOCK;
+            self.bytes += (metadata.blocks() * Self::BLOCK).max(Self::INODE);
             if metadata.is_dir() {
                 self.left.push(entry.path());
             }
