@@ -5,6 +5,8 @@ mod rehearse;
 mod step;
 mod tally;
 
+pub(super) use step::make_sure_of_its_end;
+
 pub use rehearse::{Rehearsal, RehearseError};
 
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use self::job::StepPlace;
+use self::step::job_folder;
 use self::tally::Tally;
 use super::config::SlaveConfig;
 use super::gate::Admitted;
@@ -75,10 +78,15 @@ impl Executor {
                     self.run_steps(&job, &workspace, &mut stop, &mut tally)
                         .await?;
                 }
-                Err(error) => tally.fault(&format!(
-                    "the workspace cannot be prepared: {}",
-                    error.kind()
-                )),
+                Err(error) => {
+                    for (number, _) in (0..).zip(&build.steps) {
+                        make_sure_of_its_end(&job_folder(&self.config.state, id, number)).await;
+                    }
+                    tally.fault(&format!(
+                        "the workspace cannot be prepared: {}",
+                        error.kind()
+                    ));
+                }
             }
         }
         let why = *stop.borrow();

@@ -51,16 +51,16 @@ pub struct Aftermath {
 ///
 /// Whatever the system says of the state folder. What could not be ended is told, and is no error.
 pub fn end_everything(state: &Path) -> io::Result<Aftermath> {
-    let state = fs::canonicalize(state)?;
-    let jobs = state.join("jobs");
-    let mut seen = of_state(&state);
-    ask_keepers(&jobs)?;
+    let state = Named::of(state)?;
+    let state = &state;
+    let mut seen = of_state(state);
+    ask_keepers(state)?;
     wait_until(KEEPERS_PAUSES, || {
-        held(&jobs).is_empty() && of_state(&state).is_empty()
+        held(state).is_empty() && of_state(state).is_empty()
     });
-    merge(&mut seen, of_state(&state));
-    kill_scripts(&state);
-    if let Some(slave) = slave_of(&state)? {
+    merge(&mut seen, of_state(state));
+    kill_scripts(state);
+    if let Some(slave) = slave_of(&state.real)? {
         signal(slave.process, Signal::SIGTERM);
         let gone = || !is_alive(&slave);
         if !wait_until(SLAVE_PAUSES, gone) {
@@ -70,14 +70,14 @@ pub fn end_everything(state: &Path) -> io::Result<Aftermath> {
         merge(&mut seen, vec![slave]);
     }
     // What the slave may have started before it ended.
-    ask_keepers(&jobs)?;
-    merge(&mut seen, of_state(&state));
-    kill_scripts(&state);
+    ask_keepers(state)?;
+    merge(&mut seen, of_state(state));
+    kill_scripts(state);
     let (alive, ended) = seen.into_iter().partition(is_alive);
     Ok(Aftermath {
         ended,
         alive,
-        held: held(&jobs),
+        held: held(state),
     })
 }
 
@@ -101,8 +101,8 @@ fn wait_until(pauses: u32, is_so: impl Fn() -> bool) -> bool {
 }
 
 /// Tells every keeper to kill its script without grace.
-fn ask_keepers(jobs: &Path) -> io::Result<()> {
-    for folder in folders(jobs) {
+fn ask_keepers(state: &Named) -> io::Result<()> {
+    for folder in state.job_folders() {
         // In one step: a keeper that finds the file finds the word in it.
         let mut draft = match tempfile::NamedTempFile::new_in(&folder) {
             Ok(draft) => draft,
@@ -118,22 +118,47 @@ fn ask_keepers(jobs: &Path) -> io::Result<()> {
 }
 
 /// The job folders that a keeper holds.
-fn held(jobs: &Path) -> Vec<PathBuf> {
+fn held(state: &Named) -> Vec<PathBuf> {
     let is_held = |folder: &PathBuf| {
         File::open(folder.join("lock"))
             .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     };
-    folders(jobs).into_iter().filter(is_held).collect()
+    state.job_folders().into_iter().filter(is_held).collect()
 }
 
-fn folders(jobs: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(jobs).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
+/// A state folder by the name that its owner gives it, which is what its processes know, and by its real one.
+struct Named {
+    given: PathBuf,
+    real: PathBuf,
+}
+
+impl Named {
+    fn of(state: &Path) -> io::Result<Self> {
+        Ok(Self {
+            given: std::path::absolute(state)?,
+            real: fs::canonicalize(state)?,
+        })
+    }
+
+    fn holds(&self, path: &[u8]) -> bool {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        path.starts_with(&self.given) || path.starts_with(&self.real)
+    }
+
+    /// Of builds, and of a rehearsal.
+    fn job_folders(&self) -> Vec<PathBuf> {
+        ["jobs", "rehearsal/jobs"]
+            .iter()
+            .flat_map(|jobs| fs::read_dir(self.real.join(jobs)).into_iter().flatten())
+            .flatten()
+            .map(|entry| entry.path())
+            .collect()
+    }
 }
 
 /// Kills keepers and whatever they started. A keeper takes in what its script leaves behind, so it is frozen until nothing
 /// else is left: killed first, it would let go of that.
-fn kill_scripts(state: &Path) {
+fn kill_scripts(state: &Named) {
     for keeper in of_state(state).iter().filter(|victim| is_keeper(victim)) {
         signal(keeper.process, Signal::SIGSTOP);
     }
@@ -180,8 +205,7 @@ fn slave_of(state: &Path) -> io::Result<Option<Victim>> {
 }
 
 /// The keepers of a slave with that state folder, what descends from them, and what has their environment.
-fn of_state(state: &Path) -> Vec<Victim> {
-    let jobs = state.join("jobs");
+fn of_state(state: &Named) -> Vec<Victim> {
     let processes: Vec<(u32, Stat)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -192,7 +216,7 @@ fn of_state(state: &Path) -> Vec<Victim> {
         .collect();
     let mut found: Vec<Victim> = Vec::new();
     for (process, stat) in &processes {
-        let what = if keeps_below(*process, &jobs) {
+        let what = if keeps_below(*process, state) {
             KEEPER.to_owned()
         } else if works_below(*process, state) {
             stat.name.clone()
@@ -229,26 +253,22 @@ fn ancestors(processes: &[(u32, Stat)]) -> Vec<u32> {
     own
 }
 
-/// Whether a process is our own program as the keeper of a job in that folder.
-fn keeps_below(process: u32, jobs: &Path) -> bool {
+/// Whether a process is our own program as the keeper of a job below that folder.
+fn keeps_below(process: u32, state: &Named) -> bool {
     let arguments = arguments(process);
     let mut after = arguments
         .iter()
         .skip_while(|word| *word != KEEPER.as_bytes());
-    after.next().is_some() && after.any(|word| is_below(word, jobs))
+    after.next().is_some() && after.any(|word| state.holds(word))
 }
 
 /// Whether a process has the environment of a script whose workspace lies in that state folder.
-fn works_below(process: u32, state: &Path) -> bool {
+fn works_below(process: u32, state: &Named) -> bool {
     let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
     environment
         .split(|byte| *byte == 0)
         .filter_map(|variable| variable.strip_prefix(b"PYBOTS_WORKSPACE="))
-        .any(|workspace| is_below(workspace, state))
-}
-
-fn is_below(path: &[u8], folder: &Path) -> bool {
-    Path::new(std::ffi::OsStr::from_bytes(path)).starts_with(folder)
+        .any(|workspace| state.holds(workspace))
 }
 
 fn arguments(process: u32) -> Vec<Vec<u8>> {

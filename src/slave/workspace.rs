@@ -24,15 +24,20 @@ pub(super) fn remove_soon(folders: Vec<PathBuf>) {
     if folders.is_empty() {
         return;
     }
-    tokio::spawn(async move {
-        // A folder that its owner may not write to keeps its entries until that is changed.
-        let gone = run(&["rm", "-rf"], &folders).await
-            || (run(&["chmod", "-R", "u+rwX"], &folders).await
-                && run(&["rm", "-rf"], &folders).await);
-        if !gone {
-            tracing::warn!(?folders, "old workspaces not removed");
-        }
-    });
+    tokio::spawn(remove(folders));
+}
+
+/// The same, for whoever has to wait for it.
+pub(super) async fn remove(folders: Vec<PathBuf>) {
+    if folders.is_empty() {
+        return;
+    }
+    // A folder that its owner may not write to keeps its entries until that is changed.
+    let gone = run(&["rm", "-rf"], &folders).await
+        || (run(&["chmod", "-R", "u+rwX"], &folders).await && run(&["rm", "-rf"], &folders).await);
+    if !gone {
+        tracing::warn!(?folders, "old workspaces not removed");
+    }
 }
 
 async fn run(command: &[&str], folders: &[PathBuf]) -> bool {
@@ -161,6 +166,7 @@ impl Workspace {
             .builders
             .keys()
             .map(|builder| config.state.join("builders").join(builder.as_str()));
+        let own = own.chain([config.state.join("rehearsal")]);
         own.filter_map(|own| fs::read_dir(own).ok())
             .flat_map(Iterator::flatten)
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(DISCARDED))
@@ -193,11 +199,11 @@ impl Workspace {
                 .chain(recipe.mapping.secrets.values().cloned())
                 .collect(),
             writable: own.into_iter().chain(writable).cloned().collect(),
-            own: own
+            own: [&self.folder, &self.reports, &self.temporary, &self.home]
                 .into_iter()
-                .chain([&self.temporary, &self.home])
                 .cloned()
                 .collect(),
+            cache: self.cache.clone(),
             hidden: vec![config.state.clone()],
             temporary: self.temporary.clone(),
             home: self.home.clone(),

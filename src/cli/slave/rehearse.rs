@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::{clock, files};
 use crate::model::{
@@ -70,10 +72,13 @@ pub(super) async fn run(arguments: Rehearse) -> Result<Exit, Failure> {
     let (json, rehearsal) = (arguments.json, arguments.rehearsal(&config)?);
     let abilities = Abilities::probe(&files::search_path());
     let program = files::program()?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let stop = async {
-        // Without signals there is no Ctrl-C to hear.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = hang_up.recv() => {}
+            _ = terminate.recv() => {}
         }
     };
     let now = clock::now();

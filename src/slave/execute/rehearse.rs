@@ -17,7 +17,7 @@ use crate::slave::isolation::Abilities;
 use crate::slave::keeper::{self, Ending, Haste, Stage};
 use crate::slave::results;
 use crate::slave::script::look_at_script;
-use crate::slave::workspace::Workspace;
+use crate::slave::workspace::{Workspace, remove};
 
 /// How often a script's output is looked for.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -82,7 +82,7 @@ impl Rehearsal {
             .map_err(RehearseError::Refused)?;
         gate.check_scripts(&admitted, &look_at_script)
             .map_err(RehearseError::Refused)?;
-        let scene = Scene::enter(config, &admitted, program, bubblewrap)?;
+        let mut scene = Scene::enter(config, &admitted, program, bubblewrap).await?;
         tokio::pin!(stop);
         let bodies = tokio::select! {
             bodies = scene.play(out) => bodies,
@@ -91,7 +91,7 @@ impl Rehearsal {
                 Err(io::Error::from(io::ErrorKind::Interrupted).into())
             }
         };
-        scene.leave()?;
+        scene.leave().await?;
         bodies
     }
 
@@ -133,7 +133,7 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn enter(
+    async fn enter(
         config: &'a SlaveConfig,
         admitted: &'a Admitted,
         program: &'a Path,
@@ -145,10 +145,13 @@ impl<'a> Scene<'a> {
         if lock.try_lock().is_err() {
             return Err(RehearseError::Busy);
         }
-        // What an earlier one has left that was cut off.
+        // What an earlier one has left that was cut off, and may be at work yet.
         let jobs = folder.join("jobs");
         if jobs.exists() {
-            fs::remove_dir_all(&jobs)?;
+            for job in fs::read_dir(&jobs)? {
+                end_script(&job?.path()).await?;
+            }
+            remove(vec![jobs]).await;
         }
         let mark = admitted.build().issued.0.to_string();
         let workspace = Workspace::prepare_at(config, &folder, WorkspaceRule::Fresh, &mark)?;
@@ -248,16 +251,22 @@ impl<'a> Scene<'a> {
         let steps = u16::try_from(self.admitted.build().steps.len()).unwrap_or(u16::MAX);
         for folder in (0..steps).map(|number| self.job(number)) {
             if folder.exists() {
-                keeper::request_stop(&folder, Haste::Now)?;
-                let _ = keeper::ended(&folder)?.await;
+                end_script(&folder).await?;
             }
         }
         Ok(())
     }
 
-    fn leave(self) -> io::Result<()> {
+    async fn leave(&mut self) -> io::Result<()> {
+        remove(self.workspace.take_discarded()).await;
         fs::remove_dir_all(self.folder.join("jobs"))
     }
+}
+
+async fn end_script(folder: &Path) -> io::Result<()> {
+    keeper::request_stop(folder, Haste::Now)?;
+    let _ = keeper::ended(folder)?.await;
+    Ok(())
 }
 
 /// Copies what a file has got since it was `from` long; how long it is now.

@@ -4,17 +4,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::job::{StepFault, StepPlace, outcome, spawn};
 use super::tally::Ran;
 use super::{Executor, Stop};
-use crate::model::{ReportBody, Timestamp};
+use crate::model::{PayloadId, ReportBody, Timestamp};
 use crate::slave::journal::{Entry, JournalError};
 use crate::slave::keeper::{self, Ending, Haste, Job, Stage};
 use crate::slave::outbox::LogPlace;
 use crate::slave::results;
+use crate::slave::run::abandon;
+
+/// The pause after a folder could not be used.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Executor {
     /// Brings a step to its end: starts it, or goes on with what an earlier process of this slave has started. What came of
@@ -24,10 +29,13 @@ impl Executor {
         place: &StepPlace<'_>,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Ran, JournalError> {
-        match self.bring_to_its_end(place, stop).await {
+        let mut shipped = None;
+        match self.bring_to_its_end(place, stop, &mut shipped).await {
             Ok(ran) => Ok(ran),
             Err(StepFault::Journal(error)) => Err(error),
             Err(fault) => {
+                // Whatever went wrong here, a script that was started does not go on beside what comes next.
+                make_sure_of_its_end(&place.folder(&self.config.state)).await;
                 let ran = Ran::Fault(fault.to_string());
                 let now = self.voice.now()?;
                 // At most once, also for what cannot be told any more.
@@ -41,6 +49,7 @@ impl Executor {
         &self,
         place: &StepPlace<'_>,
         stop: &mut watch::Receiver<Option<Stop>>,
+        shipped: &mut Option<oneshot::Sender<()>>,
     ) -> Result<Ran, StepFault> {
         let folder = place.folder(&self.config.state);
         let progress = self.voice.journal().progress(&place.id, place.number)?;
@@ -53,7 +62,7 @@ impl Executor {
             return Err(StepFault::NoRecord);
         }
         let job = keeper::read_job(&folder)?;
-        let shipped = self.ship_log(place, &folder, progress.sent);
+        *shipped = Some(self.ship_log(place, &folder, progress.sent));
         let mut stage = keeper::stage(&folder)?;
         if matches!(stage, Stage::Waiting) {
             spawn(&self.program, &folder).await?;
@@ -93,7 +102,7 @@ impl Executor {
         self.voice
             .say(place.id, place.build, finished, vec![place.ended(&ran)])?;
         // From here on the shipper may send the rest and remove the folder.
-        drop(shipped);
+        drop(shipped.take());
         Ok(ran)
     }
 
@@ -155,6 +164,22 @@ impl Executor {
     }
 }
 
+/// Ends what may be at work in a job's folder, however long it takes.
+pub(in crate::slave) async fn make_sure_of_its_end(folder: &Path) {
+    loop {
+        match abandon(folder).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::error!(folder = %folder.display(), "a script cannot be ended; the build waits for it");
+            }
+            Err(error) => {
+                tracing::error!(folder = %folder.display(), %error, "a script cannot be asked to end");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Waits until no keeper holds the job; a stop makes it end the script.
 async fn wait(folder: &Path, stop: &mut watch::Receiver<Option<Stop>>) -> io::Result<()> {
     let mut ended = keeper::ended(folder)?;
@@ -172,11 +197,14 @@ async fn wait(folder: &Path, stop: &mut watch::Receiver<Option<Stop>>) -> io::Re
     Ok(())
 }
 
+/// Where a step's keeper works.
+pub(super) fn job_folder(state: &Path, id: PayloadId, step: u16) -> PathBuf {
+    state.join("jobs").join(format!("{}-{step}", id.to_hex()))
+}
+
 impl StepPlace<'_> {
     fn folder(&self, state: &Path) -> PathBuf {
-        state
-            .join("jobs")
-            .join(format!("{}-{}", self.id.to_hex(), self.number))
+        job_folder(state, self.id, self.number)
     }
 
     fn ended(&self, ran: &Ran) -> Entry {

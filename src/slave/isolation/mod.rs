@@ -189,6 +189,8 @@ pub(super) struct Confinement {
     pub(super) hidden: Vec<PathBuf>,
     /// Those that are its own, whose disk counts.
     pub(super) own: Vec<PathBuf>,
+    /// The one that other builds have filled too; only what it grows by counts.
+    pub(super) cache: PathBuf,
     /// An empty folder on disk for what it puts into `/tmp` and `/var/tmp`.
     pub(super) temporary: PathBuf,
     /// An empty folder on disk that is its home, where its owner's environment has a `HOME`.

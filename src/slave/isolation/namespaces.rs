@@ -78,6 +78,7 @@ fn try_out(bubblewrap: &Path) -> io::Result<Option<String>> {
         readable: Vec::new(),
         writable: Vec::new(),
         own: Vec::new(),
+        cache: PathBuf::new(),
         hidden: Vec::new(),
         temporary: temporary.path().to_owned(),
         home: temporary.path().to_owned(),

@@ -28,10 +28,11 @@ pub(in crate::slave) fn stand_apart() -> nix::Result<()> {
     ] {
         // What its owner holds the slave itself to is the hard limit, and stays.
         let (_, hard) = getrlimit(resource)?;
-        let soft = match resource {
-            // Without a limit the kernel lays memory out in another way.
-            Resource::RLIMIT_STACK => hard.min(STACK),
-            _ => hard,
+        // Without a limit on the stack the kernel lays memory out in another way.
+        let soft = if resource == Resource::RLIMIT_STACK {
+            hard.min(STACK)
+        } else {
+            hard
         };
         setrlimit(resource, soft, hard)?;
     }
@@ -174,7 +175,6 @@ mod linux {
 
     pub(super) fn usage() -> Option<Usage> {
         let tick = ticks_per_second()?;
-        let page = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
         let mut total = Usage::default();
         let mut ticks = 0;
         for process in descendants() {
@@ -182,7 +182,7 @@ mod linux {
             let Some(seen) = stat(process) else { continue };
             ticks += seen.ticks;
             total.processes = total.processes.saturating_add(seen.threads);
-            total.memory += own_pages(process).unwrap_or(0) * page;
+            total.memory += own_memory(process).unwrap_or(0);
         }
         total.cpu = Duration::from_millis(ticks.saturating_mul(1000) / tick);
         Some(total)
@@ -223,13 +223,14 @@ mod linux {
         })
     }
 
-    /// Resident pages that are not of files.
-    fn own_pages(process: Pid) -> Option<u64> {
-        let text = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
-        let mut fields = text.split_whitespace().skip(1);
-        let resident: u64 = fields.next()?.parse().ok()?;
-        let shared: u64 = fields.next()?.parse().ok()?;
-        Some(resident.saturating_sub(shared))
+    /// What a process holds that is not of files, in bytes: memory of its own, and memory that it shares.
+    fn own_memory(process: Pid) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let kibibytes = |field: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Some((kibibytes("RssAnon:")? + kibibytes("RssShmem:")?) * 1024)
     }
 
     /// Everything that descends from this process, parents before their children.

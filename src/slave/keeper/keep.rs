@@ -186,6 +186,7 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         printed: uptime(),
         looked: Duration::ZERO,
         disk: DiskCount::new(job.confinement.own.clone()),
+        cache: DiskCount::new(vec![job.confinement.cache.clone()]),
         peak: None,
     };
     let ending = watch.until_over(&mut output, &mut spool);
@@ -238,6 +239,7 @@ struct Watch<'a> {
     printed: Duration,
     looked: Duration,
     disk: DiskCount,
+    cache: DiskCount,
     peak: Option<Usage>,
 }
 
@@ -287,8 +289,9 @@ impl Watch<'_> {
 
     /// Why the script is to end, if it is.
     fn look(&mut self, now: Duration, spool: &Spool) -> Option<(Ending, Haste)> {
-        if let Some(haste) = stop_requested(self.folder) {
-            return Some((Ending::Stopped, haste));
+        let stop = stop_requested(self.folder);
+        if stop == Some(Haste::Now) {
+            return Some((Ending::Stopped, Haste::Now));
         }
         let mut usage = isolation::usage();
         if let Some(usage) = &mut usage {
@@ -305,11 +308,14 @@ impl Watch<'_> {
             running: now.saturating_sub(self.started),
             silent: now.saturating_sub(self.printed),
             usage: usage.unwrap_or_default(),
-            disk: self.disk.go_on(),
+            disk: self.disk.go_on() + self.cache.growth(),
             free_disk: free_disk(&self.job.workspace),
             flooded: spool.is_flooded(),
         };
-        let limit = self.job.allowance.exceeded(&seen)?;
+        let polite = stop.map(|haste| (Ending::Stopped, haste));
+        let Some(limit) = self.job.allowance.exceeded(&seen) else {
+            return polite;
+        };
         let haste = match limit {
             // A test runner that is asked to end says what it was at.
             Limit::WallTime | Limit::SilentTime => Haste::Polite,
@@ -317,7 +323,11 @@ impl Watch<'_> {
                 Haste::Now
             }
         };
-        Some((Ending::Over(limit), haste))
+        // Who is asked to end has time for it, but not for taking more than is allowed.
+        match (haste, polite) {
+            (Haste::Polite, Some(polite)) => Some(polite),
+            (haste, _) => Some((Ending::Over(limit), haste)),
+        }
     }
 
     /// Reaps what has ended, also what lost its parent; how the script itself ended, once it has.
@@ -381,6 +391,7 @@ mod tests {
                 readable: Vec::new(),
                 writable: Vec::new(),
                 own: Vec::new(),
+                cache: PathBuf::new(),
                 hidden: Vec::new(),
                 temporary: PathBuf::new(),
                 home: PathBuf::new(),

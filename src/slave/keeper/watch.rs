@@ -92,6 +92,8 @@ pub(super) struct DiskCount {
     bytes: u64,
     /// The last full count.
     counted: u64,
+    /// The first one.
+    first: Option<u64>,
 }
 
 impl DiskCount {
@@ -108,6 +110,7 @@ impl DiskCount {
             folders,
             bytes: 0,
             counted: 0,
+            first: None,
         }
     }
 
@@ -116,6 +119,7 @@ impl DiskCount {
         for _ in 0..Self::PIECE {
             let Some(folder) = self.left.pop() else {
                 self.counted = self.bytes;
+                self.first.get_or_insert(self.bytes);
                 self.bytes = 0;
                 self.left.clone_from(&self.folders);
                 break;
@@ -123,6 +127,12 @@ impl DiskCount {
             self.look_into(&folder);
         }
         self.counted.max(self.bytes)
+    }
+
+    /// Counts on. By how much it has grown since it was first counted in full: of a folder that others have filled before.
+    pub(super) fn growth(&mut self) -> u64 {
+        let most = self.go_on();
+        most.saturating_sub(self.first.unwrap_or(most))
     }
 
     fn look_into(&mut self, folder: &Path) {
@@ -219,5 +229,17 @@ mod tests {
         fs::remove_dir_all(&inner).unwrap();
         count.go_on();
         assert!(count.go_on() < 100_000, "what is gone is not counted");
+    }
+
+    #[test]
+    fn of_a_folder_that_others_have_filled_only_the_growth_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("old"), vec![1; 100_000]).unwrap();
+        let mut count = DiskCount::new(vec![folder.path().to_owned()]);
+        assert_eq!(count.growth(), 0);
+        fs::write(folder.path().join("new"), vec![1; 50_000]).unwrap();
+        count.growth();
+        let growth = count.growth();
+        assert!((50_000..60_000).contains(&growth), "{growth}");
     }
 }

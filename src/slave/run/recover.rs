@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Queued, RunError, Running};
 use crate::model::{Build, Command, PayloadId, ReportBody, Text};
-use crate::slave::execute::Stop;
+use crate::slave::execute::{Stop, make_sure_of_its_end};
 use crate::slave::isolation;
 use crate::slave::journal::{Decided, Entry, OpenBuild, OpenLog};
 use crate::slave::keeper::{self, Haste};
@@ -62,7 +62,7 @@ impl Running {
             self.voice.journal().commit(now, &[Entry::Booted(boot)])?;
         }
         remove_soon(Workspace::left_behind(&self.executor.config));
-        remove_forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?;
+        remove_soon(forgotten(&state.join("jobs"), &open_logs).map_err(state_error)?);
         Ok(past)
     }
 
@@ -86,12 +86,7 @@ impl Running {
                 Err(refusal) => {
                     tracing::warn!(code = refusal.code(), %refusal, "build cannot go on");
                     for log in open_logs.iter().filter(|log| log.id == open.id) {
-                        abandon(&log.folder)
-                            .await
-                            .map_err(|source| RunError::State {
-                                folder: log.folder.clone(),
-                                source,
-                            })?;
+                        make_sure_of_its_end(&log.folder).await;
                     }
                     self.lose(
                         &open,
@@ -167,7 +162,10 @@ pub(in crate::slave) async fn abandon(folder: &Path) -> io::Result<bool> {
     }
     keeper::request_stop(folder, Haste::Polite)?;
     // A keeper ends its script within its grace time whatever the script does.
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        if tried == TRIES / 2 {
+            keeper::request_stop(folder, Haste::Now)?;
+        }
         if keeper::try_abandon(folder)? {
             return Ok(true);
         }
@@ -176,13 +174,11 @@ pub(in crate::slave) async fn abandon(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes job folders that no log is waited for from: they were never handed to a keeper, or all is sent.
-fn remove_forgotten(jobs: &Path, open_logs: &[OpenLog]) -> io::Result<()> {
-    for entry in fs::read_dir(jobs)? {
-        let folder = entry?.path();
-        if open_logs.iter().all(|log| log.folder != folder) {
-            fs::remove_dir_all(folder)?;
-        }
-    }
-    Ok(())
+/// What lies among the job folders and no log is waited for from: folders that were never handed to a keeper, or all of which
+/// is sent, or what somebody else has put there.
+fn forgotten(jobs: &Path, open_logs: &[OpenLog]) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(jobs)?.flatten().map(|entry| entry.path());
+    Ok(entries
+        .filter(|path| open_logs.iter().all(|log| log.folder != *path))
+        .collect())
 }
