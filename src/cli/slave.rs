@@ -1,5 +1,6 @@
 //! `pybots slave`: lend this machine to a farm.
 
+pub(super) mod install;
 mod repin;
 
 use std::fs;
@@ -34,6 +35,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "slave.toml")]
         config: PathBuf,
     },
+    /// Write a service of systemd that runs the slave, and start it. Shows it first.
+    Install(install::Arguments),
     /// Pin another farm, for the day when both master keys of the old one are lost. Asks for the new farm's words.
     Repin(repin::Arguments),
 }
@@ -75,6 +78,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
+        Command::Install(arguments) => install::run(&arguments),
         Command::Repin(arguments) => repin::run(arguments).await,
     }
 }

@@ -20,6 +20,7 @@ mod execution;
 mod forgeries;
 mod harness;
 mod hostile;
+mod install;
 mod keyrings;
 mod ledger;
 mod logins;
