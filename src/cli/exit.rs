@@ -16,6 +16,8 @@ pub enum Exit {
     Error = 1,
     /// The command line was not understood.
     Usage = 2,
+    /// A build, or a rehearsal of one, did not go well.
+    NotWell = 3,
     /// Something signed does not verify.
     Unverified = 4,
     /// The bus refuses this login.
@@ -38,6 +40,7 @@ impl Exit {
         let known = [
             Self::Ok,
             Self::Usage,
+            Self::NotWell,
             Self::Unverified,
             Self::NotAuthorised,
             Self::Unreachable,
@@ -53,7 +56,7 @@ impl Exit {
     }
 }
 
-pub(super) const HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 something does not verify, 5 not authorised, \
+pub(super) const HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 not well, 4 something does not verify, 5 not authorised, \
 6 bus unreachable or no server to run, 7 timed out, 8 configuration, 9 doctor found failures, 130 interrupted.";
 
 impl From<Exit> for ExitCode {

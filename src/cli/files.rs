@@ -1,6 +1,7 @@
 //! Files that commands read and write: configurations, keys, and where they lie by default.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{
@@ -343,6 +344,11 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
 /// A variable of the environment, for values that are no secret.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
+}
+
+/// Where programs are looked for.
+pub(super) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into())
 }
 
 /// Our own program, to be executed again.

@@ -94,9 +94,12 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         // No runtime for these two: they are as small as they can be, and there is one of them per running step.
-        Command::Keeper { folder } => crate::slave::keep(&folder, clock::now, clock::uptime)
-            .map(|()| Exit::Ok)
-            .map_err(Failure::error),
+        Command::Keeper { folder } => {
+            crate::slave::close_inherited();
+            crate::slave::keep(&folder, clock::now, clock::uptime)
+                .map(|()| Exit::Ok)
+                .map_err(Failure::error)
+        }
         Command::Supervise(arguments) => supervise::run(&arguments),
         Command::Keys(command) => on_runtime(keys::run(command)),
         Command::Explain(arguments) => explain::run(&arguments),

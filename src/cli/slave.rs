@@ -1,7 +1,19 @@
 //! `pybots slave`: lend this machine to a farm.
 
+mod audit;
+mod drain;
 pub(super) mod install;
+mod leave;
+mod limits;
+mod map;
+mod own;
+mod panic;
+mod pause;
+mod place;
+mod rehearse;
 mod repin;
+mod schedule;
+mod scripts;
 
 use std::fs;
 use std::io::Write as _;
@@ -10,12 +22,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use scripts::Look;
+
 use super::exit::{Exit, Failure, say};
 use super::{clock, files};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
 use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
-use crate::slave::{Abilities, Leaving, RunError, Slave, SlaveConfig, check_script};
+use crate::slave::{Abilities, ConfigFile, Leaving, RunError, Slave, SlaveConfig, check_script};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
 
@@ -23,6 +37,15 @@ use crate::wire::Subjects;
 pub(super) enum Command {
     /// Make this slave's two keys and a slave.toml to fill in; print the line for the operator.
     Init(Init),
+    /// Map an id to a script of yours, so that commands may run it; or record that you changed the script.
+    #[command(after_help = map::EXAMPLES)]
+    Map(map::Map),
+    /// Take an id's script away: commands that name it are refused.
+    Unmap(map::Unmap),
+    /// Run mapped scripts as a command would, publish nothing, and show what would be published.
+    Rehearse(rehearse::Rehearse),
+    /// List what may run here, and whether it is what you mapped.
+    Scripts(scripts::Arguments),
     /// Check slave.toml, the keys and every mapped script, without starting anything.
     Check {
         /// The configuration.
@@ -37,6 +60,23 @@ pub(super) enum Command {
     },
     /// Write a service of systemd that runs the slave, and start it. Shows it first.
     Install(install::Arguments),
+    /// Start nothing new, for a while or until you resume. Works without the bus.
+    Pause(pause::Arguments),
+    /// Let commands run again after a pause, a drain or a panic.
+    Resume(pause::Resume),
+    /// Finish what was accepted, take nothing new, and end.
+    Drain(drain::Arguments),
+    /// End everything of this slave's at once: scripts, keepers, the slave. None starts before you resume.
+    Panic(panic::Arguments),
+    /// Show the owner's own record of what was ordered and done here, and whether anybody changed it.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Arguments),
+    /// Leave the farm: take nothing any more, and learn what to tell the operator and what to delete.
+    Leave(leave::Arguments),
+    /// Show what scripts may use, and what must be left of the machine.
+    Limits(limits::Arguments),
+    /// Show the quiet hours, and whether it is quiet now.
+    Schedule(schedule::Arguments),
     /// Pin another farm, for the day when both master keys of the old one are lost. Asks for the new farm's words.
     Repin(repin::Arguments),
 }
@@ -76,9 +116,21 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
             writeln!(anstream::stdout(), "{application}")?;
             Ok(Exit::Ok)
         }
+        Command::Map(arguments) => map::map(arguments),
+        Command::Unmap(arguments) => map::unmap(&arguments),
+        Command::Rehearse(arguments) => rehearse::run(arguments).await,
+        Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
         Command::Install(arguments) => install::run(&arguments),
+        Command::Pause(arguments) => pause::run(arguments),
+        Command::Resume(arguments) => pause::resume(&arguments),
+        Command::Drain(arguments) => drain::run(arguments).await,
+        Command::Panic(arguments) => panic::run(&arguments),
+        Command::Audit(arguments) => audit::run(arguments).await,
+        Command::Leave(arguments) => leave::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
+        Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Repin(arguments) => repin::run(arguments).await,
     }
 }
@@ -205,6 +257,11 @@ fn load(path: &Path) -> Result<Checked, Failure> {
         check_script(&mapping.script)
             .with_context(|| format!("{}: commands.{id}.script", path.display()))
             .map_err(|error| Failure::configuration(error).advice("Nothing was started."))?;
+        mapping.check_secrets().map_err(|(name, fault)| {
+            let error = anyhow::Error::new(fault)
+                .context(format!("{}: commands.{id}.secrets.{name}", path.display()));
+            Failure::configuration(error).advice("Nothing was started.")
+        })?;
     }
     Ok(Checked { config, key, seed })
 }
@@ -216,6 +273,17 @@ fn check(path: &Path) -> Result<Exit, Failure> {
     writeln!(out, "ok  keys are private and distinct")?;
     for (id, mapping) in &config.commands {
         writeln!(out, "ok  {id} runs {}", mapping.script.display())?;
+        let look = Look::at(mapping, config.script_change);
+        if let Some(interpreter) = look.interpreter() {
+            say!("    {}, run by {interpreter}", look.word());
+        }
+        if !mapping.secrets.is_empty() {
+            let names: Vec<&str> = mapping.secrets.keys().map(String::as_str).collect();
+            say!("    secrets that you alone can read: {}", names.join(", "));
+        }
+        if let Some(remark) = look.remark(id) {
+            writeln!(out, "--  {id}: {remark}")?;
+        }
     }
     if config.commands.is_empty() {
         writeln!(out, "--  no command is mapped, so nothing can run here")?;
@@ -238,23 +306,39 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
     .await?;
     let slave = Slave {
         config,
+        file: ConfigFile {
+            path: fs::canonicalize(path)?,
+            read: reread,
+        },
         key,
         bus,
         instance: instance()?,
         program: files::program()?,
-        abilities: Abilities::probe(),
+        abilities: Abilities::probe(&files::search_path()),
         clock: clock::now,
     };
     match slave.run(leave_signal()).await {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
             .advice("Give slave.toml its old farm id, or another state folder. If the old farm is dead: its id first, then pybots slave repin NEW-FARM-ID.")),
+        Err(error @ RunError::Panic(_)) => Err(Failure::configuration(error)
+            .advice("If you want that: pybots slave resume.")),
         Err(error @ RunError::HalfRepinned(_)) => Err(Failure::configuration(error)
             .advice("Finish it: pybots slave repin NEW-FARM-ID.")),
         Err(error) => {
             Err(Failure::error(error).advice("Nothing was started, or the slave has stopped."))
         }
     }
+}
+
+/// Reads slave.toml while a slave runs by it.
+fn reread(path: &Path) -> Result<SlaveConfig, String> {
+    let read = || -> Result<SlaveConfig, Failure> {
+        let (config, _) = files::configuration(path, SlaveConfig::parse)?;
+        files::check_unshared(path)?;
+        Ok(config)
+    };
+    read().map_err(|failure| failure.sentence())
 }
 
 /// A random name for this start of the process.

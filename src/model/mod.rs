@@ -39,4 +39,4 @@ pub use report::{
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};
-pub use time::{Clock, Timestamp, Uptime};
+pub use time::{Clock, Timestamp, TimestampError, Uptime};

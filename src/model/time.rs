@@ -1,6 +1,7 @@
 //! Time as data. Only `cli` reads a clock.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Microseconds since the Unix epoch, UTC. Micro- rather than milliseconds, so that the way from a command's publishing
@@ -64,10 +65,41 @@ impl serde::Serialize for Timestamp {
 
 /// Tells how long it is since some fixed moment of this process; unlike a [`Clock`] it never jumps.
 pub type Uptime = fn() -> Duration;
+/// Text that is no moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a time is written as RFC 3339 has it, such as 2026-11-22T18:00:00Z")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(raw: &str) -> Result<Self, TimestampError> {
+        let time: jiff::Timestamp = raw.parse().map_err(|_| TimestampError)?;
+        u64::try_from(time.as_microsecond())
+            .map(Self)
+            .map_err(|_| TimestampError)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <String as serde::Deserialize>::deserialize(deserializer)?;
+        raw.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timestamp_is_read_as_it_is_written() {
+        let time = Timestamp(1_795_370_400_123_000);
+        assert_eq!(time.to_string().parse(), Ok(time));
+        for wrong in ["", "yesterday", "1969-12-31T23:59:59Z", "2026-11-22 18:00"] {
+            assert_eq!(wrong.parse::<Timestamp>(), Err(TimestampError), "{wrong}");
+        }
+    }
 
     #[test]
     fn timestamp_is_written_as_rfc_3339() {

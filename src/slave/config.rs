@@ -1,8 +1,11 @@
 //! `slave.toml`: all that its owner allows.
 
+mod argument;
 mod command;
+mod edit;
 mod isolation;
 mod limits;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,13 +13,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use command::Mapping;
+pub use argument::{Argument, ArgumentError};
+pub use command::{Mapping, ScriptState};
+pub use edit::{EditError, MappingChange, with_mapping, without_mapping};
 pub use isolation::{IsolationSettings, LevelRule, NetworkRule};
 pub use limits::{HostLimits, OnBattery, StepLimits};
+pub use schedule::{QuietError, Schedule};
 
 use command::{CommandFile, Defaults};
 use isolation::IsolationFile;
 use limits::LimitsFile;
+use schedule::ScheduleFile;
 
 use super::parameter::GrammarError;
 use crate::bus::BusAddress;
@@ -41,6 +48,8 @@ struct SlaveFile {
     limits: LimitsFile,
     #[serde(default)]
     isolation: IsolationFile,
+    #[serde(default)]
+    schedule: ScheduleFile,
     #[serde(default)]
     periods: PeriodsFile,
 }
@@ -93,6 +102,8 @@ pub struct SlaveConfig {
     pub isolation: IsolationSettings,
     /// What must be left of the machine before a build is started.
     pub host: HostLimits,
+    /// When nothing new is started.
+    pub schedule: Schedule,
     /// Time between two signs of life.
     pub presence_period: Duration,
     /// Time between two looks at the head.
@@ -102,7 +113,7 @@ pub struct SlaveConfig {
 }
 
 /// What the owner says of one builder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BuilderSettings {
     /// Whether its workspace is emptied before each build.
     pub workspace: WorkspaceRule,
@@ -156,6 +167,19 @@ pub enum SlaveConfigError {
     /// A level that the owner himself says is too low.
     #[error("isolation.level is below isolation.minimum, so nothing could ever run")]
     BelowMinimum,
+    /// Quiet hours that cannot be read.
+    #[error("schedule.quiet: {raw:?} {source}")]
+    Quiet {
+        /// As it stands there.
+        raw: String,
+        /// What is wrong.
+        source: QuietError,
+    },
+    /// No time zone of that name.
+    #[error(
+        "schedule.time-zone: this machine knows no time zone {0:?}; names are such as Europe/Berlin, from the package tzdata"
+    )]
+    TimeZone(String),
     /// A secret's name that cannot be the end of a variable's.
     #[error("commands.{command}.secrets.{name}: names are letters, digits and _")]
     Secret {
@@ -163,6 +187,16 @@ pub enum SlaveConfigError {
         command: CommandId,
         /// The name.
         name: String,
+    },
+    /// A word of a command line that speaks of a parameter which is not there.
+    #[error(
+        "commands.{command}.arguments: {{{parameter}}} stands for a parameter, and commands.{command}.parameters has none of that name"
+    )]
+    Argument {
+        /// Whose.
+        command: CommandId,
+        /// The name.
+        parameter: ParameterName,
     },
     /// A grammar that cannot be meant.
     #[error("commands.{command}.parameters.{parameter}: {source}")]
@@ -247,6 +281,7 @@ impl SlaveConfig {
             script_change: file.script_change,
             isolation,
             host,
+            schedule: file.schedule.parse()?,
             presence_period: Duration::from_secs(positive(
                 presence_seconds,
                 "periods.presence-seconds",
@@ -281,6 +316,7 @@ fn is_variable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Text;
 
     const GOOD: &str = r#"
 name = "maple"
@@ -306,6 +342,22 @@ parameters.version = { type = "word" }
         assert_eq!(config.state, Path::new("/home/bob/state"));
         assert_eq!(config.max_head_age, Duration::from_secs(24 * 3600));
         assert_eq!(config.presence_period, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a60_the_words_of_a_command_line_are_its_owners_and_only_values_are_filled_in() {
+        let text = GOOD.replace(
+            "timeout-minutes = 5",
+            "arguments = [\"--version\", \"{version}\", \"--quiet\"]",
+        );
+        let config = SlaveConfig::parse(&text, Path::new("/")).unwrap();
+        let mapping = &config.commands[&"test-foo".parse().unwrap()];
+        let value = Text::tidy("3.0 --evil");
+        let values = BTreeMap::from([("version".parse().unwrap(), value)]);
+        assert_eq!(
+            mapping.argv(&values),
+            ["--version", "3.0 --evil", "--quiet"]
+        );
     }
 
     #[test]
@@ -362,6 +414,36 @@ parameters.version = { type = "word" }
                 "line 3, column 8: a farm id is written SHA256:",
             ),
             ("nats://", "http://", "line 4, column 7: a bus address is"),
+            (
+                "timeout-minutes = 5",
+                "arguments = [\"--version\", \"{versoin}\"]",
+                "commands.test-foo.arguments: {versoin} stands for a parameter",
+            ),
+            (
+                "timeout-minutes = 5",
+                "arguments = [\"--version\", \"{version\"]",
+                "line 12, column 13: a { without a }",
+            ),
+            (
+                "type = \"word\"",
+                "type = \"pattern\", pattern = \"a(b\"",
+                "line 13, column 22: not a regular expression that can be used here: unclosed group",
+            ),
+            (
+                "type = \"word\"",
+                "type = \"pattern\", pattern = \"a\", max-length = 0",
+                "parameters.version: max-length must be 1 to 512",
+            ),
+            (
+                "[commands.test-foo]",
+                "[schedule]\nquiet = [\"22:00\"]\n[commands.test-foo]",
+                "schedule.quiet: \"22:00\" is not written as 22:00-08:00",
+            ),
+            (
+                "[commands.test-foo]",
+                "[schedule]\ntime-zone = \"Middle/Earth\"\n[commands.test-foo]",
+                "schedule.time-zone: this machine knows no time zone \"Middle/Earth\"",
+            ),
         ];
         for (from, to, expected) in cases {
             let text = GOOD.replacen(from, to, 1);

@@ -1,14 +1,18 @@
 //! Running an admitted command: its steps, one keeper each, also when the slave was gone in between.
 
+mod job;
+mod rehearse;
 mod step;
 mod tally;
+
+pub use rehearse::{Rehearsal, RehearseError};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use self::step::StepPlace;
+use self::job::StepPlace;
 use self::tally::Tally;
 use super::config::SlaveConfig;
 use super::gate::Admitted;
@@ -30,12 +34,15 @@ pub(super) enum Stop {
 }
 
 /// Runs admitted commands.
+#[derive(Clone)]
 pub(super) struct Executor {
     pub(super) config: SlaveConfig,
     pub(super) voice: Arc<Voice>,
     pub(super) bus: Bus,
     /// Our own binary, which is executed again as the keeper.
     pub(super) program: PathBuf,
+    /// Where bubblewrap is, if namespaces can be had.
+    pub(super) bubblewrap: Option<PathBuf>,
 }
 
 impl Executor {
@@ -78,6 +85,9 @@ impl Executor {
         if tally.verdict == Verdict::Cancelled && why == Some(Stop::KeyStolen) {
             let detail = "the key that ordered it was revoked: somebody else may hold it";
             tally.detail = Some(Text::tidy(detail));
+        }
+        if tally.verdict == Verdict::Cancelled && why.is_none() {
+            tally.detail = Some(Text::tidy("the slave's owner ended everything"));
         }
         let cut_short = tally.verdict == Verdict::Cancelled && why == Some(Stop::SlaveStops);
         let ending = if cut_short {

@@ -1,14 +1,19 @@
 //! The slave's decision on a verified command. A function of the command, the owner's configuration and the situation:
 //! it reads no clock, no file and no database.
 
+mod situation;
+
 use std::fmt;
 use std::time::Duration;
 
+pub use situation::Situation;
+
 use super::config::{Mapping, SlaveConfig};
+use super::deferral::{Deferral, deferral};
 use super::isolation::{Abilities, Weaker};
 use super::parameter::ParameterFault;
 use crate::model::{
-    Build, BuilderName, Cancel, Command, CommandId, Digest, Head, Isolation, KeyId, Network,
+    Build, BuilderName, Cancel, Command, CommandId, Digest, Isolation, KeyId, Network,
     ParameterName, PayloadId, Position, SlaveName, Step, Text, Timestamp,
 };
 use crate::trust::{KeysFault, Verified};
@@ -70,6 +75,13 @@ pub enum Decision {
     Cancel(Cancel),
     /// Run nothing, and say why in a signed report.
     Refuse(Refusal),
+    /// Run nothing now, and say until when. As final as a refusal: the master may ask again.
+    Defer {
+        /// Until when, as the farm is told.
+        until: Timestamp,
+        /// Why, for the owner alone.
+        why: Deferral,
+    },
     /// It was decided before. Say nothing: the answer is already on record.
     Replay,
 }
@@ -159,6 +171,8 @@ pub enum Refusal {
         /// Why, without the path: that is the owner's business.
         why: &'static str,
     },
+    /// A script is another than when its owner mapped it, and the owner wants to be asked.
+    Changed(CommandId),
     /// A script is not the one that the master expects.
     Digest(CommandId),
 }
@@ -186,6 +200,7 @@ impl Refusal {
             Self::Parameter { .. } => "E-PARAMETER",
             Self::Isolation { .. } => "E-ISOLATION",
             Self::Script { .. } => "E-SCRIPT",
+            Self::Changed(_) => "E-CHANGED",
             Self::Digest(_) => "E-DIGEST",
         }
     }
@@ -263,6 +278,10 @@ impl fmt::Display for Refusal {
             Self::Script { command, why } => {
                 write!(f, "the script of {command} is not safe to run: {why}")
             }
+            Self::Changed(command) => write!(
+                f,
+                "the script of {command} is another than when its owner mapped it"
+            ),
             Self::Digest(command) => write!(
                 f,
                 "the script of {command} is not the one that the command expects"
@@ -270,28 +289,6 @@ impl fmt::Display for Refusal {
         }?;
         f.write_str(". Nothing ran.")
     }
-}
-
-/// What the gate needs to know of the world, gathered by its caller.
-pub struct Situation<'a> {
-    /// Now; never behind the slave's high-water mark.
-    pub now: Timestamp,
-    /// The newest verified head.
-    pub head: Option<&'a Head>,
-    /// The newest keyring held.
-    pub keyring: Position,
-    /// The highest number of a build of its builder that was accepted; 0 before the first.
-    pub highest: u64,
-    /// Why nothing may be started on the word of any key.
-    pub keys_fault: Option<KeysFault>,
-    /// When it was found out that the disk is an older copy of what it was.
-    pub restored: Option<Timestamp>,
-    /// Whether this command id is in the journal.
-    pub seen: bool,
-    /// Whether a cancel for this command id came before it.
-    pub cancelled: bool,
-    /// Looks at a mapped script: safe, and with which digest?
-    pub script: &'a dyn Fn(&Mapping) -> Result<Digest, &'static str>,
 }
 
 /// The slave's gate.
@@ -337,10 +334,31 @@ impl Gate {
             // A cancel only ever stops something, so it passes hours, pause, load and a stale head.
             Command::Cancel(cancel) => Decision::Cancel(cancel),
             Command::Build(build) => match self.admit((id, signer), build, situation) {
-                Ok(admitted) => Decision::Run(Box::new(admitted)),
+                // Last: whoever is turned away for good is not asked to come again.
+                Ok(admitted) => match self.deferral(situation) {
+                    Some((until, why)) => Decision::Defer { until, why },
+                    None => Decision::Run(Box::new(admitted)),
+                },
                 Err(refusal) => Decision::Refuse(refusal),
             },
         }
+    }
+
+    /// Goes by this configuration from now on.
+    pub(super) fn configure(&mut self, config: SlaveConfig) {
+        self.config = config;
+    }
+
+    /// Until when nothing is started, whatever the command, and why.
+    pub(super) fn deferral(&self, situation: &Situation<'_>) -> Option<(Timestamp, Deferral)> {
+        let Situation {
+            held,
+            misread,
+            host,
+            now,
+            ..
+        } = situation;
+        deferral(&self.config, held.clone(), *misread, *host, *now)
     }
 
     /// Why a build that was meant for this slave can no longer be accepted, if its time has passed.
@@ -423,16 +441,37 @@ impl Gate {
             return Err(Refusal::NoSteps);
         }
         let admitted = self.readmit(id, signer, build)?;
+        self.check_scripts(&admitted, situation.script)?;
+        Ok(admitted)
+    }
+
+    /// Whether the scripts of a command may run as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`] of one that may not.
+    pub(super) fn check_scripts(
+        &self,
+        admitted: &Admitted,
+        look: &dyn Fn(&Mapping) -> Result<Digest, &'static str>,
+    ) -> Result<(), Refusal> {
         for (step, recipe) in admitted.build.steps.iter().zip(&admitted.recipes) {
-            let digest = (situation.script)(&recipe.mapping).map_err(|why| Refusal::Script {
+            let digest = look(&recipe.mapping).map_err(|why| Refusal::Script {
                 command: step.command.clone(),
                 why,
             })?;
+            if !self
+                .config
+                .script_change
+                .permits(recipe.mapping.state(digest))
+            {
+                return Err(Refusal::Changed(step.command.clone()));
+            }
             if step.script.is_some_and(|expected| expected != digest) {
                 return Err(Refusal::Digest(step.command.clone()));
             }
         }
-        Ok(admitted)
+        Ok(())
     }
 
     /// What the steps of a command mean here, once it was admitted: now, or before this slave was restarted. Asks nothing of

@@ -4,31 +4,48 @@
 //! verifies them, the [gate] decides, the [journal] remembers, and only then [execute] runs the owner's script in a
 //! [keeper]. What is to be said goes to the journal's outbox first and to the bus when it can.
 
+mod audit;
 mod config;
+mod deferral;
 mod execute;
 mod gate;
+mod host;
 mod isolation;
 mod journal;
 mod keeper;
 mod outbox;
+mod owner;
+mod panic;
 mod parameter;
+mod place;
 mod repin;
 mod results;
 mod run;
 mod script;
+mod secret;
 mod shipper;
 mod standstill;
 mod workspace;
 
+pub use audit::{Audit, AuditError, Comparison, Event, Fault, Line, Public, Record, Said, compare};
 pub use config::{
-    BuilderSettings, HostLimits, IsolationSettings, LevelRule, Mapping, NetworkRule, OnBattery,
-    ScriptChange, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule,
+    Argument, ArgumentError, BuilderSettings, EditError, HostLimits, IsolationSettings, LevelRule,
+    Mapping, MappingChange, NetworkRule, OnBattery, QuietError, Schedule, ScriptChange,
+    ScriptState, SlaveConfig, SlaveConfigError, StepLimits, WorkspaceRule, with_mapping,
+    without_mapping,
 };
+pub use deferral::Deferral;
+pub use execute::{Rehearsal, RehearseError};
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
-pub use isolation::{Abilities, Weaker};
+pub use host::Host;
+pub use isolation::{Abilities, Weaker, close_inherited, shows_siblings};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
-pub use parameter::{Grammar, GrammarError, ParameterFault};
+pub use owner::{Hold, Owner, OwnerError, Pause};
+pub use panic::{Aftermath, Victim, end_everything};
+pub use parameter::{Grammar, GrammarError, LeadingHyphen, ParameterFault, Pattern, PatternError};
+pub use place::{PlaceFault, check_place};
 pub use repin::{Move, OldKeys, Repin, with_farm};
-pub use run::{Leaving, RunError, Slave};
-pub use script::{ScriptFault, check_script};
+pub use run::{ConfigFile, Leaving, Occupant, RunError, Slave};
+pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};
+pub use secret::SecretFault;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::audit::{Audit, Event};
 use super::journal::{Entry, Journal, JournalError};
 pub(super) use super::shipper::LogPlace;
 use crate::bus::Bus;
@@ -24,6 +25,8 @@ pub(super) struct Voice {
     pub(super) subjects: Subjects,
     pub(super) clock: Clock,
     pub(super) journal: Arc<Mutex<Journal>>,
+    /// The owner's own record.
+    pub(super) audit: Audit,
     pub(super) news: Notify,
 }
 
@@ -72,6 +75,8 @@ impl Voice {
             body,
         };
         let sealed = seal(&self.key, &self.farm, &report);
+        // Before anybody can hear it: what is in the slave's name and not in its record is somebody else's.
+        self.record(now, &Event::said(sealed.id, &report));
         entries.push(Entry::Said {
             sequence: report.sequence,
             report: sealed.id,
@@ -81,6 +86,13 @@ impl Voice {
         journal.commit(now, &entries)?;
         self.news.notify_one();
         Ok(())
+    }
+
+    /// Adds to the owner's own record. A disk that does not take that will hardly take the journal, which is what counts.
+    pub(super) fn record(&self, now: Timestamp, event: &Event) {
+        if let Err(error) = self.audit.note(now, event) {
+            tracing::error!(%error, "not put on the owner's record");
+        }
     }
 
     /// Sends what waits, oldest first, for ever.

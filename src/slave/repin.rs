@@ -14,11 +14,12 @@ use crate::model::{FarmId, SlaveName, Timestamp};
 use crate::trust::words;
 
 /// What a slave makes in its state folder, besides its keys and the lock. Whatever else lies there is its owner's.
-const MEMORY: [&str; 7] = [
+const MEMORY: [&str; 8] = [
     "journal.db",
     "journal.db-wal",
     "journal.db-shm",
     "journal.db-journal",
+    "audit.log",
     "jobs",
     "builders",
     "cache",

@@ -2,7 +2,9 @@
 
 mod folder;
 mod newest;
+mod owner;
 mod recover;
+mod reload;
 mod restored;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,22 +18,28 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+pub use folder::Occupant;
 pub(super) use folder::lock;
 use newest::{Occasion, Rereads};
 pub(super) use recover::abandon;
+pub use reload::ConfigFile;
+use reload::Reload;
 
-use super::config::{Mapping, SlaveConfig};
+use super::audit::{Audit, Event};
+use super::config::SlaveConfig;
 use super::execute::{Executor, Stop};
 use super::gate::{Admitted, Decision, Gate, Refusal, Situation};
+use super::host::Host;
 use super::isolation::Abilities;
 use super::journal::{Decided, Entry, Journal, JournalError};
 use super::outbox::Voice;
-use super::script::{ScriptFault, digest_script};
+use super::owner::Hold;
+use super::script::look_at_script;
 use super::standstill::Standstill;
 use crate::bus::{Bus, BusError, KeyringCursor, Parcel};
 use crate::model::{
-    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Digest, Head, InstanceId, KeyId,
-    PayloadId, Presence, ReportBody, Text, Timestamp,
+    Build, BuilderName, Cancel, Clock, ClockOffset, Command, Head, InstanceId, KeyId, PayloadId,
+    Presence, ReportBody, Text, Timestamp,
 };
 use crate::trust::{KeyringError, OpenError, Purpose, Reader, SecretKey, Verified, seal};
 use crate::wire::{Subjects, encode};
@@ -69,6 +77,11 @@ pub enum RunError {
         #[source]
         source: KeyringError,
     },
+    /// Its owner ended everything at once and has not resumed since.
+    #[error(
+        "everything here was ended by pybots slave panic at {0}; nothing is started before its owner resumes"
+    )]
+    Panic(Timestamp),
     /// Its farm was being changed, and that was cut off.
     #[error("a change of farm in the state folder {0} was cut off; nothing was run")]
     HalfRepinned(PathBuf),
@@ -87,6 +100,8 @@ pub enum Leaving {
 pub struct Slave {
     /// What its owner allows.
     pub config: SlaveConfig,
+    /// Where that stands, to be read again when it changes.
+    pub file: ConfigFile,
     /// The key that signs its reports.
     pub key: SecretKey,
     /// Its connection.
@@ -117,6 +132,9 @@ struct Running {
     head: Option<Verified<Head>>,
     /// The clock here against the master's.
     clock: Option<ClockOffset>,
+    reload: Reload,
+    /// What the owner says that holds everything back.
+    hold: Option<Hold>,
     queue: VecDeque<Queued>,
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
     /// The builders at work, and on what.
@@ -139,19 +157,24 @@ impl Slave {
         let journal = Arc::new(Mutex::new(Journal::open(
             &self.config.state.join("journal.db"),
         )?));
+        let state = self.config.state.clone();
+        owner::check_panic(&state)?;
         tokio::pin!(stop);
         let reader = tokio::select! {
             reader = newest::learn_first_keyring(&self.config, &self.bus, &journal) => reader?,
             () = self.bus.ended() => return Err(BusError::Ended.into()),
             _ = &mut stop => return Ok(()),
+            () = owner::drained_before_the_start(&state) => return Ok(()),
         };
         let mut slave = self.begin(journal, reader, lock);
+        slave.record_start()?;
         slave.look_back().await?;
         let bus = slave.executor.bus.clone();
         tokio::select! {
             noticed = slave.notice_restoration() => noticed?,
             () = bus.ended() => return Err(BusError::Ended.into()),
             _ = &mut stop => return Ok(()),
+            () = owner::drained_before_the_start(&state) => return Ok(()),
         }
         slave.recover().await?;
         slave.attend(&mut stop).await
@@ -160,6 +183,7 @@ impl Slave {
     fn begin(self, journal: Arc<Mutex<Journal>>, mut reader: Reader, lock: File) -> Running {
         // Of itself it need not ask the roster.
         reader.know_reporter(self.config.name.clone(), &self.key);
+        let bubblewrap = self.abilities.namespaces.clone().ok();
         let gate = Gate::new(self.config.clone(), self.key.id(), self.abilities);
         let voice = Arc::new(Voice {
             key: self.key,
@@ -170,6 +194,7 @@ impl Slave {
             subjects: Subjects::new(&self.config.farm),
             clock: self.clock,
             journal,
+            audit: Audit::of(&self.config.state),
             news: Notify::new(),
         });
         let executor = Arc::new(Executor {
@@ -177,6 +202,7 @@ impl Slave {
             voice: Arc::clone(&voice),
             bus: self.bus,
             program: self.program,
+            bubblewrap,
         });
         Running {
             executor,
@@ -187,6 +213,8 @@ impl Slave {
             rereads: Rereads::new(),
             head: None,
             clock: None,
+            reload: Reload::new(self.file),
+            hold: None,
             queue: VecDeque::new(),
             builds: JoinSet::new(),
             busy: BTreeMap::new(),
@@ -214,6 +242,7 @@ impl Running {
             presence.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut shown = (self.voice.clock)();
             let mut head = tokio::time::interval(config.head_period);
+            let mut owner = tokio::time::interval(owner::PERIOD);
             tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
             loop {
                 tokio::select! {
@@ -232,6 +261,12 @@ impl Running {
                             standstill.tell(self.builds.len());
                         }
                         self.show_presence().await?;
+                    }
+                    _ = owner.tick() => {
+                        self.listen_to_owner().await?;
+                        if self.is_drained() {
+                            return Ok(());
+                        }
                     }
                     () = announcements.next() => {
                         self.learn_keyrings().await?;
@@ -252,7 +287,11 @@ impl Running {
         };
         // The owner is heard whatever is under way: a bus that answers slowly holds up no stop.
         tokio::select! {
-            ended = attending => ended,
+            drained = attending => {
+                drained?;
+                owner::has_drained(&config.state);
+                self.wind_down().await
+            }
             leaving = stop => match leaving {
                 Leaving::BuildsEnd => self.wind_down().await,
                 Leaving::BuildsGoOn => {
@@ -284,6 +323,7 @@ impl Running {
 
     async fn receive(&mut self, parcel: Parcel) -> Result<(), RunError> {
         let now = self.voice.now()?;
+        self.reread_config();
         match self.open_command(parcel.bytes(), now).await? {
             Ok(command) => self.decide(command, now)?,
             Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
@@ -316,6 +356,9 @@ impl Running {
             ),
             cancelled: decided == Some(Decided::Cancelled),
             script: &look_at_script,
+            held: self.held(received),
+            misread: self.reload.is_misread(),
+            host: Host::look(&self.executor.config.state),
         };
         match self.gate.decide(command, &situation) {
             Decision::Run(job) => self.accept(*job, received),
@@ -326,6 +369,7 @@ impl Running {
                 Ok(())
             }
             Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, received),
+            Decision::Defer { until, why } => self.defer(id, &body, (until, &why), received),
             Decision::Replay => {
                 self.reject(
                     "E-REPLAY",
@@ -368,6 +412,14 @@ impl Running {
         let id = job.id();
         let build = job.build();
         tracing::info!(build = %build.id(), command = %id.short(), "command accepted");
+        self.voice.record(
+            received,
+            &Event::Accepted {
+                command: id,
+                build: Text::tidy(&build.id().to_string()),
+                signer: job.signer().to_string(),
+            },
+        );
         let entries = vec![
             Entry::Decided {
                 id,
@@ -398,9 +450,13 @@ impl Running {
         now: Timestamp,
     ) -> Result<(), RunError> {
         tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
+        if let Refusal::Changed(command) = refusal {
+            tracing::warn!("if it was you who changed it: pybots slave map {command} --accept");
+        }
         let Command::Build(build) = command else {
             return Ok(());
         };
+        self.record_refusal(id, build, refusal, now);
         let decided = Entry::Decided {
             id,
             what: Decided::Refused,
@@ -474,7 +530,7 @@ impl Running {
             builders,
             keyring: self.voice.keyring(),
             load: load_average(),
-            paused_until: None,
+            paused_until: self.paused_until()?,
             rejected: self.rejected,
             clock: self.clock,
         };
@@ -495,21 +551,6 @@ impl Running {
 fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
     let longest = now.after(Build::MAX_ACCEPT_WINDOW);
     build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
-}
-
-/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
-fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
-    digest_script(&mapping.script).map_err(|fault| {
-        tracing::warn!(%fault, "script not safe");
-        match fault {
-            ScriptFault::Unreadable { .. } => "it cannot be read",
-            ScriptFault::NotAFile(_) => "it is not a regular file",
-            ScriptFault::NotExecutable(_) => "it is not executable",
-            ScriptFault::SetUid(_) => "it is setuid or setgid",
-            ScriptFault::Owner { .. } => "it, or a folder above it, belongs to another user",
-            ScriptFault::Writable { .. } => "it, or a folder above it, is writable by others",
-        }
-    })
 }
 
 /// One-minute load average in hundredths, as Linux gives it; 0 where it does not.

@@ -1,120 +1,139 @@
 //! Whether a script is its owner's alone, and the copy of it that runs.
 
+mod interpreter;
+
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+pub use interpreter::{Interpreter, InterpreterFault};
+
+use super::config::Mapping;
+use super::place::{self, PlaceFault, unreadable};
 use crate::model::Digest;
 use crate::trust::sha256;
+
+/// Longest script, in bytes.
+const MAX_LEN: u64 = 16 << 20;
 
 /// Why a script is not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptFault {
-    /// It, or a folder above it, cannot be looked at.
-    #[error("{path} cannot be read: {source}")]
-    Unreadable {
-        /// What.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A folder, a device, a pipe.
-    #[error("{0} is not a regular file")]
-    NotAFile(PathBuf),
+    /// It cannot be read, or somebody else could change it or put another in its place.
+    #[error(transparent)]
+    Place(#[from] PlaceFault),
     /// The owner may not execute it.
     #[error("{0} is not executable; fix: chmod u+x {0}")]
     NotExecutable(PathBuf),
     /// It would run with other rights.
     #[error("{0} is setuid or setgid")]
     SetUid(PathBuf),
-    /// Somebody else owns it, or a folder above it.
-    #[error("{path} belongs to user {owner}, who could change what runs here")]
-    Owner {
-        /// What.
+    /// Nobody writes such a script.
+    #[error("{0} is longer than {max} MiB", max = MAX_LEN >> 20)]
+    TooLong(PathBuf),
+    /// What would run it is not there or not safe.
+    #[error("{path}: {source}")]
+    Interpreter {
+        /// The script.
         path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// Somebody else may write it, or a folder above it.
-    #[error(
-        "{path} is writable by others (mode {mode:04o}), who could change what runs here; fix: chmod go-w {path}"
-    )]
-    Writable {
-        /// What.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
+        /// What is wrong.
+        source: InterpreterFault,
     },
 }
 
-/// Checks that nobody but the slave's user and root can change the script at `path` or put another in its place.
-/// Returns where it really lies.
+impl ScriptFault {
+    /// What is wrong, for the farm: not where, for paths are the owner's business.
+    pub(super) fn tersely(&self) -> &'static str {
+        match self {
+            Self::Place(fault) => fault.tersely(),
+            Self::NotExecutable(_) => "it is not executable",
+            Self::SetUid(_) => "it is setuid or setgid",
+            Self::TooLong(_) => "it is too long",
+            Self::Interpreter { source, .. } => source.tersely(),
+        }
+    }
+}
+
+/// A script that nobody but the slave's user and root can change or put another in the place of, as it stood when it was
+/// looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Script {
+    /// Where it really lies.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its digest.
+    pub digest: Digest,
+    /// What runs it.
+    pub interpreter: Interpreter,
+}
+
+/// Looks at the script at `path`.
 ///
 /// # Errors
 ///
-/// [`ScriptFault`], the first found on the way from the file up to the root.
-pub fn check_script(path: &Path) -> Result<PathBuf, ScriptFault> {
-    let real = fs::canonicalize(path).map_err(unreadable(path))?;
-    let user = nix::unistd::geteuid().as_raw();
-    let file = fs::symlink_metadata(&real).map_err(unreadable(&real))?;
-    if !file.is_file() {
-        return Err(ScriptFault::NotAFile(real));
-    }
-    if file.mode() & 0o6000 != 0 {
-        return Err(ScriptFault::SetUid(real));
-    }
-    if file.mode() & 0o100 == 0 {
-        return Err(ScriptFault::NotExecutable(real));
-    }
-    for place in real.ancestors() {
-        let metadata = fs::symlink_metadata(place).map_err(unreadable(place))?;
-        if metadata.uid() != 0 && metadata.uid() != user {
-            return Err(ScriptFault::Owner {
-                path: place.to_owned(),
-                owner: metadata.uid(),
-            });
-        }
-        // In a sticky folder of root's, such as /tmp, others cannot rename what is the user's or root's; and that the
-        // next component is, the check above has already said.
-        let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0 && metadata.uid() == 0;
-        if metadata.mode() & 0o022 != 0 && !sticky {
-            return Err(ScriptFault::Writable {
-                path: place.to_owned(),
-                mode: metadata.mode() & 0o7777,
-            });
-        }
-    }
-    Ok(real)
+/// [`ScriptFault`], the first found.
+pub fn check_script(path: &Path) -> Result<Script, ScriptFault> {
+    read(path).map(|(script, _)| script)
 }
 
-/// The digest of a checked script as it stands now.
+/// Looks at a mapped script and its secrets, for the gate: its digest, or what is wrong.
 ///
-/// # Errors
-///
-/// [`ScriptFault`].
-pub(super) fn digest_script(path: &Path) -> Result<Digest, ScriptFault> {
-    let real = check_script(path)?;
-    let bytes = fs::read(&real).map_err(unreadable(&real))?;
-    Ok(Digest(sha256(&bytes)))
+/// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
+pub(super) fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
+    mapping.check_secrets().map_err(|(name, fault)| {
+        tracing::warn!(secret = name, %fault, "secret not safe");
+        fault.tersely()
+    })?;
+    let script = check_script(&mapping.script).map_err(|fault| {
+        tracing::warn!(%fault, "script not safe");
+        fault.tersely()
+    })?;
+    Ok(script.digest)
 }
 
-/// A private copy of a script: opened once, hashed on the way, and that very file is what runs.
-pub(super) struct ScriptCopy {
-    /// Where the script really lies, so that it can find its siblings.
-    pub(super) original: PathBuf,
-    /// What was copied.
-    pub(super) digest: Digest,
+/// Opens the script once; all that is said of it is said of what is open, and its bytes are those.
+fn read(path: &Path) -> Result<(Script, Vec<u8>), ScriptFault> {
+    let place::Guarded {
+        path,
+        file,
+        metadata,
+    } = place::open(path)?;
+    if metadata.mode() & 0o6000 != 0 {
+        return Err(ScriptFault::SetUid(path));
+    }
+    if metadata.mode() & 0o100 == 0 {
+        return Err(ScriptFault::NotExecutable(path));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_LEN + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable(&path))?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(ScriptFault::TooLong(path));
+    }
+    let interpreter = match Interpreter::of(&bytes) {
+        Ok(interpreter) => interpreter,
+        Err(source) => return Err(ScriptFault::Interpreter { path, source }),
+    };
+    let script = Script {
+        path,
+        mode: metadata.mode() & 0o7777,
+        digest: Digest(sha256(&bytes)),
+        interpreter,
+    };
+    Ok((script, bytes))
 }
 
-/// Checks the script at `path` and copies it to `copy`.
+/// Looks at the script at `path` and copies it to `copy_to`, a file that must not be there yet: what was looked at and hashed
+/// is what runs.
 ///
 /// # Errors
 ///
 /// [`ScriptFault`], also if the copy cannot be made.
-pub(super) fn copy_script(path: &Path, copy_to: &Path) -> Result<ScriptCopy, ScriptFault> {
-    let original = check_script(path)?;
-    let bytes = fs::read(&original).map_err(unreadable(&original))?;
+pub(super) fn copy_script(path: &Path, copy_to: &Path) -> Result<Script, ScriptFault> {
+    let (script, bytes) = read(path)?;
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -122,15 +141,7 @@ pub(super) fn copy_script(path: &Path, copy_to: &Path) -> Result<ScriptCopy, Scr
         .open(copy_to)
         .and_then(|mut copy| copy.write_all(&bytes))
         .map_err(unreadable(copy_to))?;
-    Ok(ScriptCopy {
-        original,
-        digest: Digest(sha256(&bytes)),
-    })
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ScriptFault + use<> {
-    let path = path.to_owned();
-    move |source| ScriptFault::Unreadable { path, source }
+    Ok(script)
 }
 
 #[cfg(test)]
@@ -138,43 +149,39 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn script(folder: &Path, mode: u32) -> PathBuf {
+    fn script_with(folder: &Path, text: &str, mode: u32) -> PathBuf {
         let path = folder.join("test.sh");
-        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
+    }
+
+    fn script(folder: &Path, mode: u32) -> PathBuf {
+        script_with(folder, "#!/bin/sh\n", mode)
     }
 
     #[test]
     fn a65_a_script_that_others_could_change_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(
-            check_script(&script(folder.path(), 0o755)).is_ok(),
-            "sticky /tmp is fine"
-        );
-        assert!(matches!(
-            check_script(&script(folder.path(), 0o775)),
-            Err(ScriptFault::Writable { mode: 0o775, .. })
-        ));
-        assert!(matches!(
-            check_script(&script(folder.path(), 0o757)),
-            Err(ScriptFault::Writable { .. })
-        ));
-        assert!(matches!(
-            check_script(&script(folder.path(), 0o644)),
-            Err(ScriptFault::NotExecutable(_))
-        ));
-        assert!(matches!(
-            check_script(&script(folder.path(), 0o4755)),
-            Err(ScriptFault::SetUid(_))
-        ));
+        let check = |mode| check_script(&script(folder.path(), mode));
+        let good = check(0o755).expect("sticky /tmp is fine");
+        assert_eq!(good.mode, 0o755);
+        for mode in [0o775, 0o757] {
+            let fault = check(mode).unwrap_err();
+            assert!(
+                matches!(&fault, ScriptFault::Place(PlaceFault::Writable { mode: m, .. }) if *m == mode),
+                "{fault}"
+            );
+        }
+        assert!(matches!(check(0o644), Err(ScriptFault::NotExecutable(_))));
+        assert!(matches!(check(0o4755), Err(ScriptFault::SetUid(_))));
         assert!(matches!(
             check_script(&folder.path().join("none")),
-            Err(ScriptFault::Unreadable { .. })
+            Err(ScriptFault::Place(PlaceFault::Unreadable { .. }))
         ));
         assert!(matches!(
             check_script(folder.path()),
-            Err(ScriptFault::NotAFile(_))
+            Err(ScriptFault::Place(PlaceFault::NotAFile(_)))
         ));
     }
 
@@ -185,15 +192,15 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         let path = script(&open, 0o755);
-        assert!(
-            matches!(check_script(&path), Err(ScriptFault::Writable { path, .. }) if path.ends_with("open"))
-        );
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(
-            check_script(&link),
-            Err(ScriptFault::Writable { .. })
-        ));
+        for path in [path, link] {
+            let fault = check_script(&path).unwrap_err();
+            assert!(
+                matches!(&fault, ScriptFault::Place(PlaceFault::Writable { path, .. }) if path.ends_with("open")),
+                "{fault}"
+            );
+        }
     }
 
     #[test]
@@ -205,6 +212,62 @@ mod tests {
         fs::write(&path, "#!/bin/sh\nevil\n").unwrap();
         assert_eq!(fs::read_to_string(&copy_to).unwrap(), "#!/bin/sh\n");
         assert_eq!(copied.digest, Digest(sha256(b"#!/bin/sh\n")));
-        assert_ne!(copied.digest, digest_script(&path).unwrap());
+        assert_ne!(copied.digest, check_script(&path).unwrap().digest);
+        // What lies where the copy is to be is not written to.
+        assert!(copy_script(&path, &copy_to).is_err());
+    }
+
+    #[test]
+    fn a_script_longer_than_any_script_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = script(folder.path(), 0o755);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(MAX_LEN).unwrap();
+        assert!(check_script(&path).is_ok());
+        file.set_len(MAX_LEN + 1).unwrap();
+        assert!(matches!(check_script(&path), Err(ScriptFault::TooLong(_))));
+    }
+
+    #[test]
+    fn a67_what_would_run_a_script_must_be_named_in_full_and_safe_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("interpreter");
+        let tool = |mode| {
+            fs::write(&own, "\x7fELF").unwrap();
+            fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        tool(0o755);
+        let own_line = format!("#! {} -u\n", own.display());
+        let check = |text: &str| check_script(&script_with(folder.path(), text, 0o755));
+        for good in [
+            "#!/bin/sh\n",
+            "#!/bin/sh",
+            "#!/usr/bin/env sh\n",
+            &own_line,
+            "\x7fELF\x02",
+        ] {
+            assert!(check(good).is_ok(), "{good:?}");
+        }
+        let cases = [
+            ("#!sh\n", "is no absolute path"),
+            ("#!../sh\n", "is no absolute path"),
+            ("#!\n", "names nothing to run it with"),
+            ("#!/none/sh\n", "/none cannot be read"),
+            ("#!/bin/sh\r\n", "carriage return"),
+            ("#!/tmp\n", "not a program"),
+            ("echo x\n", "#!/bin/sh"),
+            ("", "#!/bin/sh"),
+        ];
+        for (bad, expected) in cases {
+            let fault = check(bad).unwrap_err();
+            assert!(matches!(fault, ScriptFault::Interpreter { .. }), "{fault}");
+            assert!(fault.to_string().contains(expected), "{bad:?}: {fault}");
+            assert!(!fault.tersely().contains('/'), "{fault}");
+        }
+        for (mode, expected) in [(0o777, "writable by others"), (0o644, "not a program")] {
+            tool(mode);
+            let fault = check(&own_line).unwrap_err().to_string();
+            assert!(fault.contains(expected), "{fault}");
+        }
     }
 }

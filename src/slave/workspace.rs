@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::config::{IsolationSettings, SlaveConfig, WorkspaceRule};
+use super::config::{IsolationSettings, Mapping, SlaveConfig, WorkspaceRule};
 use super::gate::Recipe;
-use super::isolation::Confinement;
+use super::isolation::{Confinement, shows_siblings};
 use crate::model::{Build, BuilderName, Step};
 
 /// How the names of folders begin that only wait for being removed.
@@ -71,12 +71,22 @@ impl Workspace {
         mark: &str,
     ) -> io::Result<Self> {
         let own = config.state.join("builders").join(builder.as_str());
-        let mut workspace = Self::at(config, &own);
         let rule = config
             .builders
             .get(builder)
             .map(|settings| settings.workspace)
             .unwrap_or_default();
+        Self::prepare_at(config, &own, rule, mark)
+    }
+
+    /// The same in a folder of its own, whatever builds are under way.
+    pub(super) fn prepare_at(
+        config: &SlaveConfig,
+        own: &Path,
+        rule: WorkspaceRule,
+        mark: &str,
+    ) -> io::Result<Self> {
+        let mut workspace = Self::at(config, own);
         let old = match rule {
             WorkspaceRule::Fresh => vec!["workspace", "reports", "tmp", "home"],
             WorkspaceRule::Kept => vec!["reports", "tmp", "home"],
@@ -153,12 +163,13 @@ impl Workspace {
             .collect()
     }
 
-    /// How a step's script is kept apart, with `script` being where its owner keeps it.
+    /// How a step's script is kept apart, with `script` being where its owner keeps it, by `bubblewrap` if that is used.
     pub(super) fn confinement(
         &self,
         config: &SlaveConfig,
         recipe: &Recipe,
         script: &Path,
+        bubblewrap: Option<&Path>,
     ) -> Confinement {
         let own = [&self.folder, &self.cache, &self.reports];
         let IsolationSettings {
@@ -167,8 +178,10 @@ impl Workspace {
         Confinement {
             level: recipe.isolation,
             network: recipe.network,
+            bubblewrap: bubblewrap.map(Path::to_owned),
             readable: script
                 .parent()
+                .filter(|folder| shows_siblings(folder))
                 .map(Path::to_owned)
                 .into_iter()
                 .chain(readable.iter().cloned())
@@ -192,6 +205,7 @@ impl Workspace {
         config: &SlaveConfig,
         build: &Build,
         step: &Step,
+        mapping: &Mapping,
         script: &Path,
     ) -> BTreeMap<String, String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -212,6 +226,9 @@ impl Workspace {
         }
         for (name, value) in &step.parameters {
             set(&format!("P_{}", variable(name.as_str())), value.to_string());
+        }
+        for (name, file) in &mapping.secrets {
+            set(&format!("SECRET_{name}"), path(file));
         }
         environment
     }

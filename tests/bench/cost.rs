@@ -21,7 +21,7 @@ use pybots::model::{
     Build, Command, Digest, FarmId, Head, Keyring, Position, SigningKeyWindow, Source, Step, Text,
     Timestamp,
 };
-use pybots::slave::{Abilities, Decision, Gate, Mapping, Situation, SlaveConfig};
+use pybots::slave::{Abilities, Decision, Gate, Host, Mapping, Situation, SlaveConfig};
 use pybots::trust::{
     Purpose, Reader, SecretKey, SoundKey, commitment, countersign, key_id, payload_id, seal,
 };
@@ -69,6 +69,9 @@ fn main() {
             seen: false,
             cancelled: false,
             script: &script,
+            held: None,
+            misread: false,
+            host: Host::default(),
         };
         let decision = gate.decide(opened, &situation);
         assert!(matches!(black_box(decision), Decision::Run(_)));

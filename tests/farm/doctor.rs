@@ -213,7 +213,7 @@ async fn each_fault_of_programs_on_this_machine_is_found_with_a_fix() {
         "sandbox",
         "warn",
         "No permissions to create new namespace",
-        "bwrap --ro-bind",
+        "bwrap --unshare-all",
         &[],
     );
 

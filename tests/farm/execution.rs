@@ -102,21 +102,6 @@ async fn a62_a_script_sees_the_owners_variables_and_pybots_ones_and_nothing_else
 }
 
 #[tokio::test]
-async fn a72_nothing_of_a_step_is_alive_after_it_also_after_a_double_fork_with_setsid() {
-    let body = "(setsid sh -c 'echo $$ > \"$PYBOTS_WORKSPACE/ghost\"; exec sleep 1000' &)\n\
-                until [ -s \"$PYBOTS_WORKSPACE/ghost\" ]; do :; done\nsleep 1000 &\nexit 0";
-    let farm = farm_with(&[("ghost", body)]).await;
-    let id = farm.send(&farm.order(1, &["ghost"])).await;
-    assert_eq!(farm.verdict(id).await, Verdict::Passed);
-    let ghost =
-        fs::read_to_string(farm.path("slave/state/builders/foo-linux/workspace/ghost")).unwrap();
-    assert!(
-        !std::path::Path::new("/proc").join(ghost.trim()).exists(),
-        "process {ghost} lives on"
-    );
-}
-
-#[tokio::test]
 async fn a75_a_deep_and_read_only_workspace_is_removed_and_ends_nobody() {
     let body = "i=0\nwhile [ $i -lt 3000 ]; do mkdir d && cd d; i=$((i+1)); done\n\
                 cd \"$PYBOTS_WORKSPACE\"\nmkdir closed && touch closed/file && chmod 500 closed";

@@ -186,6 +186,8 @@ state = "state"
 [builders.bar-linux]
 [limits]
 parallel-builds = 2
+[isolation]
+writable = ["{}"]
 [periods]
 presence-seconds = 1
 [environment]
@@ -197,7 +199,10 @@ script = "record.sh"
 parameters.version = {{ type = "word" }}
 {more}
 "#,
-            self.id, self.port
+            self.id,
+            self.port,
+            // Where scripts leave what the tests look at.
+            self.folder.path().display()
         );
         fs::write(self.path("slave/slave.toml"), text).unwrap();
     }

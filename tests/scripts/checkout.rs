@@ -201,6 +201,12 @@ fn a69_no_transport_runs_that_the_owner_has_not_listed() {
         &format!("--upload-pack=touch {}", pwned.display()),
     );
     machine.run("update_python.sh").ended(75);
+    machine.set("PROTOCOLS", "ssh");
+    let option = format!("ssh://-oProxyCommand=touch% {}/x", pwned.display());
+    for url in [option.replace("% ", "${IFS}"), option] {
+        machine.set("URL_PYTHON", &url);
+        machine.run("update_python.sh").ended(75);
+    }
     assert!(!pwned.exists());
     machine.set("URL_PYTHON", &machine.text("trunk"));
     machine.set("PROTOCOLS", "https:ssh");

@@ -13,4 +13,5 @@ mod checkout;
 mod index;
 mod machine;
 mod released;
+mod sample;
 mod testing;

@@ -27,12 +27,15 @@ checkout() (
         *) give_up "the revision is not a full commit hash of 40 or 64 digits" ;;
     esac
 
-    # The mirror's own configuration, made here, is the only one: no hook, no filter (so neither LFS nor any other
-    # smudge command of a .gitattributes runs), no helper program, no question on a terminal.
-    export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:ssh:file
+    # No configuration but what stands here and in the mirror, which is made anew each time: no hook, no filter (so neither
+    # LFS nor any other smudge command of a .gitattributes runs), no helper program, no question. And no object stands in
+    # for another, whatever a ref says. The sample's repositories lie on this machine, so `file` is allowed.
+    export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+    export GIT_NO_REPLACE_OBJECTS=1 GIT_DEFAULT_REF_FORMAT=files
+    export GIT_ALLOW_PROTOCOL=https:ssh:file GIT_SSH_COMMAND="ssh -oBatchMode=yes"
     in_mirror() {
-        git --git-dir="$mirror" -c core.hooksPath=/dev/null -c core.fsmonitor=false -c protocol.ext.allow=never \
-            -c gc.autoDetach=false -c maintenance.autoDetach=false "$@"
+        git --git-dir="$mirror" -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.attributesFile=/dev/null \
+            -c gc.autoDetach=false -c maintenance.autoDetach=false -c gc.packRefs=false "$@"
     }
 
     # Builders share the cache, and one fetch at a time may write a mirror. Without a lock each builder has its own
@@ -44,9 +47,15 @@ checkout() (
         if command -v flock >/dev/null; then
             flock 9 || give_up "the mirror cannot be locked"
         fi
+        # Whatever ran here before could have written to the cache. Of a mirror only objects and branches are kept, no link
+        # and no lock (of a fetch that was killed; the mirror is ours now): no configuration, hook, attribute, graft.
+        [ -d "$mirror" ] && [ ! -L "$mirror" ] || { rm -f "$mirror" && mkdir "$mirror"; } ||
+            give_up "the mirror cannot be made"
+        (cd "$mirror" && find . \( -type l -o -name '*.lock' -o \
+            ! -path . ! -path ./objects ! -path './objects/[0-9a-f][0-9a-f]' ! -path './objects/[0-9a-f][0-9a-f]/*' \
+            ! -path ./objects/pack ! -path './objects/pack/*' ! -path ./refs ! -path ./refs/heads \
+            ! -path './refs/heads/*' \) -prune -exec rm -rf {} +) || give_up "$mirror cannot be cleaned; remove it"
         git init --quiet --bare --template= --object-format="$format" "$mirror" || give_up "the mirror cannot be made"
-        # Left by a fetch that was killed: its lock on the mirror is ours now.
-        find "$mirror" -type f -name '*.lock' -exec rm -f {} +
 
         # Turns each branch into its refspec. Only these are ever fetched.
         for branch; do

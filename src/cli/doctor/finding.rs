@@ -13,6 +13,8 @@ pub(super) enum Check {
     Keys,
     /// What a command may run here.
     Scripts,
+    /// What the slave's owner said: pause, drain, panic, quiet hours.
+    Owner,
     /// Whether the bus lets us in.
     Bus,
     /// This machine's clock against the bus's.
@@ -52,6 +54,7 @@ impl Check {
             Self::Config => "config",
             Self::Keys => "keys",
             Self::Scripts => "scripts",
+            Self::Owner => "owner",
             Self::Bus => "bus",
             Self::Clock => "clock",
             Self::FarmId => "farm-id",

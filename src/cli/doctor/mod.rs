@@ -10,6 +10,7 @@ mod farm;
 mod finding;
 mod keyring;
 mod keys;
+mod owner;
 mod patient;
 mod presence;
 mod scripts;
@@ -79,21 +80,30 @@ async fn examine(named: Named) -> Examination {
     };
     let patient = Arc::new(patient);
     let (slave_keys, master_keys) = keys(&patient, &mut findings).await;
-    let (visits, scripts, disk, server, tools, sandbox) = tokio::join!(
+    let (visits, scripts, owner, disk, server, tools, sandbox) = tokio::join!(
         visits(&patient, slave_keys, master_keys),
         local(&patient, Check::Scripts, |patient| patient
             .slave
             .as_ref()
             .map_or_else(Vec::new, scripts::examine)),
+        local(&patient, Check::Owner, |patient| patient
+            .slave
+            .as_ref()
+            .map_or_else(Vec::new, |slave| owner::examine(
+                slave,
+                system::now()
+            ))),
         local(&patient, Check::Disk, disks),
         local(&patient, Check::NatsServer, |patient| {
             vec![tools::nats_server(host(patient)).of_machine(Check::NatsServer)]
         }),
         tools::examine(&patient),
-        tools::sandbox(),
+        local(&patient, Check::Sandbox, |patient| {
+            vec![tools::sandbox(patient).of_machine(Check::Sandbox)]
+        }),
     );
-    findings.extend([visits, scripts, disk, server, tools].into_iter().flatten());
-    findings.push(sandbox.of_machine(Check::Sandbox));
+    let all = [visits, scripts, owner, disk, server, tools, sandbox];
+    findings.extend(all.into_iter().flatten());
     Examination::new(findings)
 }
 

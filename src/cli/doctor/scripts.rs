@@ -9,7 +9,8 @@ use nix::unistd::{Gid, Group};
 
 use super::finding::{Check, Finding, Judgement, Part, quoted};
 use super::patient::Read;
-use crate::slave::{ScriptFault, SlaveConfig, check_script};
+use crate::model::CommandId;
+use crate::slave::{PlaceFault, ScriptFault, SecretFault, SlaveConfig, check_script};
 
 /// Looks at every mapped script, at `slave.toml` and at the slave's own folder.
 pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
@@ -23,20 +24,26 @@ pub(super) fn examine(slave: &Read<SlaveConfig>) -> Vec<Finding> {
         })
         .collect();
     for (id, mapping) in &config.commands {
-        if let Err(fault) = check_script(&mapping.script) {
+        let place = format!("[commands.{id}]");
+        if let Err((name, fault)) = mapping.check_secrets() {
+            judgements.push(judge_secret(&place, &name, &fault));
+        }
+        let script = check_script(&mapping.script);
+        if let Ok(script) = &script
+            && !config.script_change.permits(mapping.state(script.digest))
+        {
+            judgements.push(judge_changed(id, &mapping.script));
+        }
+        if let Err(fault) = script {
             let group = match &fault {
-                ScriptFault::Writable { path, .. } => group_of(path),
-                ScriptFault::Unreadable { .. }
-                | ScriptFault::NotAFile(_)
+                ScriptFault::Place(PlaceFault::Writable { path, .. }) => group_of(path),
+                ScriptFault::Place(_)
                 | ScriptFault::NotExecutable(_)
                 | ScriptFault::SetUid(_)
-                | ScriptFault::Owner { .. } => None,
+                | ScriptFault::TooLong(_)
+                | ScriptFault::Interpreter { .. } => None,
             };
-            judgements.push(judge_fault(
-                &format!("[commands.{id}]"),
-                &fault,
-                group.as_deref(),
-            ));
+            judgements.push(judge_fault(&place, &fault, group.as_deref()));
         }
     }
     if config.commands.is_empty() {
@@ -90,11 +97,27 @@ fn judge_shared(path: &Path, mode: u32, group: Option<&str>) -> Judgement {
     )
 }
 
+fn judge_changed(id: &CommandId, script: &Path) -> Judgement {
+    Judgement::warn(
+        format!("{} is another script than was mapped", script.display()),
+        format!("commands that name {id} are refused"),
+        format!("if it was you who changed it: pybots slave map {id} --accept"),
+    )
+}
+
+fn judge_secret(place: &str, name: &str, fault: &SecretFault) -> Judgement {
+    Judgement::fail(
+        format!("{place} secrets.{name}: {fault}"),
+        format!("the slave refuses to start, and one that runs refuses {place}"),
+        "make it a file of your own with mode 0600, in a folder that only you can write to",
+    )
+}
+
 fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgement {
     let refused = format!("the slave refuses to start, and one that runs refuses {place}");
     match fault {
-        ScriptFault::Writable { path, mode } => judge_shared(path, *mode, group),
-        ScriptFault::Owner { path, owner } => Judgement::fail(
+        ScriptFault::Place(PlaceFault::Writable { path, mode }) => judge_shared(path, *mode, group),
+        ScriptFault::Place(PlaceFault::Owner { path, owner }) => Judgement::fail(
             format!("{} belongs to user {owner}", path.display()),
             format!("that user can run code as you; {refused}"),
             format!(
@@ -102,19 +125,21 @@ fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgeme
                 quoted(path)
             ),
         ),
-        ScriptFault::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
+        ScriptFault::Place(PlaceFault::Unreadable { path, source })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             Judgement::fail(
                 format!("{place} {} is missing", path.display()),
                 refused,
                 "write it, or correct its path in slave.toml",
             )
         }
-        ScriptFault::Unreadable { path, source } => Judgement::fail(
+        ScriptFault::Place(PlaceFault::Unreadable { path, source }) => Judgement::fail(
             format!("{place} {} cannot be looked at: {source}", path.display()),
             refused,
             format!("look why: ls -ld {}", quoted(path)),
         ),
-        ScriptFault::NotAFile(path) => Judgement::fail(
+        ScriptFault::Place(PlaceFault::NotAFile(path)) => Judgement::fail(
             format!("{place} {} is not a regular file", path.display()),
             refused,
             "map the script itself in slave.toml",
@@ -129,12 +154,23 @@ fn judge_fault(place: &str, fault: &ScriptFault, group: Option<&str>) -> Judgeme
             format!("it would run with other rights than yours; {refused}"),
             format!("chmod ug-s {}", quoted(path)),
         ),
+        ScriptFault::TooLong(path) => Judgement::fail(
+            format!("{place} {} is too long for a script", path.display()),
+            refused,
+            "map a short script that starts it",
+        ),
+        ScriptFault::Interpreter { path, source } => Judgement::fail(
+            format!("{place} {}: {source}", path.display()),
+            refused,
+            format!("correct the first line of {}", quoted(path)),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slave::InterpreterFault;
 
     #[test]
     fn who_could_change_what_runs_is_named_as_the_owner_knows_them() {
@@ -164,11 +200,32 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_script_and_an_open_secret_are_found_with_what_to_do() {
+        let Judgement::Warn(trouble) =
+            judge_changed(&"foo".parse().unwrap(), Path::new("/b/foo.sh"))
+        else {
+            panic!("a change is a warning");
+        };
+        assert!(trouble.fix.contains("pybots slave map foo --accept"));
+        let fault = SecretFault::Shared {
+            path: "/b/token".into(),
+            mode: 0o644,
+        };
+        let Judgement::Fail(trouble) = judge_secret("[commands.foo]", "TOKEN", &fault) else {
+            panic!("an open secret is a failure");
+        };
+        let found = "[commands.foo] secrets.TOKEN: /b/token is a secret that others can read";
+        assert!(trouble.found.starts_with(found), "{trouble:?}");
+    }
+
+    #[test]
     fn each_fault_of_a_script_names_its_command_or_its_place_and_a_fix() {
         let path = Path::new("/b/foo.sh").to_owned();
-        let unreadable = |kind| ScriptFault::Unreadable {
-            path: path.clone(),
-            source: io::Error::from(kind),
+        let unreadable = |kind| {
+            ScriptFault::Place(PlaceFault::Unreadable {
+                path: path.clone(),
+                source: io::Error::from(kind),
+            })
         };
         let cases = [
             (
@@ -182,7 +239,7 @@ mod tests {
                 "ls -ld /b/foo.sh",
             ),
             (
-                ScriptFault::NotAFile(path.clone()),
+                ScriptFault::Place(PlaceFault::NotAFile(path.clone())),
                 "not a regular file",
                 "map the script itself",
             ),
@@ -197,12 +254,25 @@ mod tests {
                 "chmod ug-s /b/foo.sh",
             ),
             (
-                ScriptFault::Owner {
+                ScriptFault::Place(PlaceFault::Owner {
                     path: path.clone(),
                     owner: 7,
-                },
+                }),
                 "belongs to user 7",
                 "sudo chown",
+            ),
+            (
+                ScriptFault::TooLong(path.clone()),
+                "too long",
+                "map a short script",
+            ),
+            (
+                ScriptFault::Interpreter {
+                    path: path.clone(),
+                    source: InterpreterFault::NoLine,
+                },
+                "/b/foo.sh: it is no program",
+                "correct the first line of /b/foo.sh",
             ),
         ];
         for (fault, found, fix) in cases {

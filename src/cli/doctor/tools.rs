@@ -13,7 +13,8 @@ use super::finding::{Check, Finding, Judgement, Part};
 use super::patient::Patient;
 use crate::cli::files;
 use crate::cli::up::server;
-use crate::model::Text;
+use crate::model::{Isolation, Text};
+use crate::slave::{Abilities, SlaveConfig, Weaker};
 
 /// How a program ended.
 enum Ended {
@@ -190,45 +191,80 @@ fn judge_found(version: &str, path: &Path) -> Judgement {
     ))
 }
 
-/// Really runs bubblewrap.
-pub(super) async fn sandbox() -> Judgement {
-    let mut command = Command::new("bwrap");
-    command.args([
-        "--ro-bind",
-        "/",
-        "/",
-        "--unshare-all",
-        "--die-with-parent",
-        "true",
-    ]);
-    judge_sandbox(&run(command).await)
+/// Really runs bubblewrap and applies Landlock.
+pub(super) fn sandbox(patient: &Patient) -> Judgement {
+    let abilities = Abilities::probe(&files::search_path());
+    match &patient.slave {
+        Some(slave) => judge_slave(&abilities, &slave.config),
+        None => judge_machine(&abilities),
+    }
 }
 
-fn judge_sandbox(ended: &Ended) -> Judgement {
-    let effect = "today nothing changes: scripts run as the slave's own user (isolation plain) anyway. When pybots can keep \
-                  them apart, it will need this";
-    let broken = |found: String| {
-        Judgement::warn(
-            found,
-            effect,
-            "see what it says: bwrap --ro-bind / / --unshare-all true (often user namespaces are forbidden here)",
-        )
+const UNUSED: &str = "take `level` out of [isolation] in slave.toml";
+
+fn judge_slave(abilities: &Abilities, config: &SlaveConfig) -> Judgement {
+    let settings = &config.isolation;
+    let networks = config.commands.values().map(|mapping| mapping.network);
+    let reached: Result<Vec<_>, Weaker> = networks
+        .chain([settings.network])
+        .map(|network| abilities.reach(settings, network))
+        .collect();
+    let why_not = why_not_namespaces(abilities);
+    let level = match reached.as_deref() {
+        Ok([.., (level, _)]) => *level,
+        Ok([]) => abilities.best(),
+        Err(weaker) => {
+            let (why, fix) = why_not.unwrap_or((String::new(), UNUSED.to_owned()));
+            return Judgement::fail(
+                format!("{weaker}{why}"),
+                "commands that need it are refused, and nothing of them runs",
+                fix,
+            );
+        }
     };
-    match ended {
-        // A green line would say that scripts are kept apart.
-        Ended::Well(_) => Judgement::skip(
-            "bubblewrap works, but is not used yet: scripts run as the slave's own user (isolation plain)",
-        ),
-        Ended::Badly(why) => broken(format!("bubblewrap does not work: {why}")),
-        Ended::Missing => Judgement::warn(
-            "bubblewrap (bwrap) was not found",
-            effect,
-            "install bubblewrap",
-        ),
-        Ended::Hung => broken(format!(
-            "bubblewrap does not end within {} s",
-            LIMIT.as_secs()
-        )),
+    if level == Isolation::Namespaces {
+        return Judgement::ok("scripts run at the isolation level namespaces");
+    }
+    let (why, fix) = match why_not {
+        Some((why, fix)) if settings.level.only().is_none() => (why, fix),
+        Some(_) | None => (", as slave.toml says".to_owned(), UNUSED.to_owned()),
+    };
+    let found = format!("scripts run at the isolation level {}{why}", level.word());
+    Judgement::warn(found, what_it_means(level), fix)
+}
+
+fn judge_machine(abilities: &Abilities) -> Judgement {
+    let best = abilities.best();
+    let found = format!(
+        "a slave's scripts would run at the isolation level {}",
+        best.word()
+    );
+    match why_not_namespaces(abilities) {
+        None => Judgement::ok(found),
+        Some((why, fix)) => Judgement::warn(format!("{found}{why}"), what_it_means(best), fix),
+    }
+}
+
+/// Why scripts cannot be kept apart as well as they might be, and what to do about it.
+fn why_not_namespaces(abilities: &Abilities) -> Option<(String, String)> {
+    let why = abilities.namespaces.as_ref().err()?;
+    let (why, fix) = why.split_once("; fix: ").unwrap_or((
+        why,
+        "see what it says: bwrap --unshare-all --ro-bind / / --proc /proc true",
+    ));
+    Some((format!(": {why}"), fix.to_owned()))
+}
+
+fn what_it_means(level: Isolation) -> &'static str {
+    match level {
+        Isolation::Plain => {
+            "code under test can do whatever the slave's user can: read its files and keys, write them, reach the network"
+        }
+        Isolation::Landlock => {
+            "code under test cannot reach the slave's user's files, but sees its processes, and reaches its sockets and \
+             the network but for TCP"
+        }
+        Isolation::Namespaces => "code under test is kept to its own folders",
     }
 }
 
@@ -256,17 +292,55 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_that_works_and_one_that_does_not_both_say_that_none_is_used() {
+    fn the_level_that_scripts_run_at_is_said_and_why_it_is_no_better() {
+        let works = || Abilities {
+            namespaces: Ok(PathBuf::from("/usr/bin/bwrap")),
+            landlock: Ok(7),
+        };
+        let missing = || Abilities {
+            namespaces: Err("it is not here; fix: install it".to_owned()),
+            ..works()
+        };
+        let config = |isolation: &str| {
+            let text = format!(
+                "name = \"maple\"\nfarm = \"SHA256:{}\"\nbus = \"nats://127.0.0.1:1\"\nstate = \"state\"\n\
+                 [builders.foo]\n[isolation]\n{isolation}\n",
+                "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+            );
+            SlaveConfig::parse(&text, Path::new("/")).unwrap()
+        };
         let cases = [
-            (Ended::Well(String::new()), State::Skip),
-            (Ended::Badly("no namespaces".to_owned()), State::Warn),
-            (Ended::Missing, State::Warn),
-            (Ended::Hung, State::Warn),
+            (works(), "", State::Ok, "level namespaces"),
+            (missing(), "", State::Warn, "level landlock: it is not here"),
+            (
+                works(),
+                "level = \"plain\"",
+                State::Warn,
+                "level plain, as slave.toml says",
+            ),
+            (
+                missing(),
+                "minimum = \"namespaces\"",
+                State::Fail,
+                "demands namespaces: it is not",
+            ),
+            (
+                Abilities::none(),
+                "network = \"off\"",
+                State::Fail,
+                "off the network",
+            ),
         ];
-        for (ended, expected) in cases {
-            let judgement = judge_sandbox(&ended);
-            assert_eq!(judgement.state(), expected, "{judgement:?}");
-            assert!(format!("{judgement:?}").contains("isolation plain"));
+        for (abilities, isolation, state, found) in cases {
+            let judgement = judge_slave(&abilities, &config(isolation));
+            assert_eq!(judgement.state(), state, "{judgement:?}");
+            assert!(format!("{judgement:?}").contains(found), "{judgement:?}");
         }
+        assert_eq!(judge_machine(&works()).state(), State::Ok);
+        let judgement = judge_machine(&missing());
+        assert!(
+            format!("{judgement:?}").contains("install it"),
+            "{judgement:?}"
+        );
     }
 }

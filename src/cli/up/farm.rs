@@ -61,7 +61,7 @@ impl Farm {
             .map_err(Failure::error)?;
         let master_nkey = files::make_bus_seed(&place("master/bus.nk"))?;
         write_scripts(&place("slave/scripts"), sample)?;
-        let application = slave::initialise(&place("slave"), &slave_toml(&farm, &bus))?;
+        let application = slave::initialise(&place("slave"), &slave_toml(&farm, &bus, sample))?;
         files::write(
             &place("master/master.toml"),
             &master_toml(&farm, &bus, sample),
@@ -152,10 +152,15 @@ fn write_scripts(folder: &Path, sample: &Sample) -> Result<(), Failure> {
     Ok(())
 }
 
-fn slave_toml(farm: &FarmId, bus: &BusAddress) -> String {
+fn slave_toml(farm: &FarmId, bus: &BusAddress, sample: &Sample) -> String {
     let variable = |name: &str, default: &str| {
         toml::Value::String(files::variable(name).unwrap_or_else(|| default.to_owned())).to_string()
     };
+    let readable: Vec<String> = ["trunk", "foo", "bar"]
+        .map(|name| {
+            toml::Value::String(sample.place(name).to_string_lossy().into_owned()).to_string()
+        })
+        .into();
     format!(
         r#"# Written anew by `pybots up`.
 name = "sample-slave"
@@ -168,6 +173,10 @@ state = "state"
 
 [limits]
 parallel-builds = 2
+
+[isolation]
+# The repositories are on this machine.
+readable = [{readable}]
 
 [periods]
 presence-seconds = 5
@@ -185,6 +194,7 @@ script = "scripts/test-foo.sh"
 [commands.test-bar]
 script = "scripts/test-bar.sh"
 "#,
+        readable = readable.join(", "),
         path = variable("PATH", "/usr/bin:/bin"),
         home = variable("HOME", "/nonexistent"),
     )

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::argument::Argument;
 use super::isolation::NetworkRule;
 use super::limits::{Narrower, StepLimits};
-use super::{SlaveConfigError, is_variable};
-use crate::model::{CommandId, Digest, ParameterName};
+use super::{ScriptChange, SlaveConfigError, is_variable};
+use crate::model::{CommandId, Digest, ParameterName, Text};
 use crate::slave::parameter::Grammar;
 
 /// A table of `commands`, word for word.
@@ -28,7 +29,7 @@ pub(super) struct CommandFile {
     #[serde(default)]
     parameters: BTreeMap<ParameterName, Grammar>,
     #[serde(default)]
-    arguments: Vec<String>,
+    arguments: Vec<Argument>,
     #[serde(default)]
     secrets: BTreeMap<String, PathBuf>,
 }
@@ -46,8 +47,8 @@ pub struct Mapping {
     pub network: Option<NetworkRule>,
     /// Its parameters.
     pub parameters: BTreeMap<ParameterName, Grammar>,
-    /// What stands on its command line; `{name}` stands for a parameter's value.
-    pub arguments: Vec<String>,
+    /// What stands on its command line.
+    pub arguments: Vec<Argument>,
     /// Files of its owner's that it may read, by the name of the variable `PYBOTS_SECRET_<NAME>` which says where.
     pub secrets: BTreeMap<String, PathBuf>,
 }
@@ -73,6 +74,14 @@ impl CommandFile {
                     parameter: parameter.clone(),
                     source,
                 })?;
+        }
+        let stated = self.arguments.iter().flat_map(Argument::parameters);
+        let undeclared = |name: &&ParameterName| !self.parameters.contains_key(*name);
+        if let Some(parameter) = { stated }.find(undeclared) {
+            return Err(SlaveConfigError::Argument {
+                command: id.clone(),
+                parameter: parameter.clone(),
+            });
         }
         if let Some(name) = self.secrets.keys().find(|name| !is_variable(name)) {
             return Err(SlaveConfigError::Secret {
@@ -109,5 +118,46 @@ impl CommandFile {
                 .map(|(name, path)| (name, defaults.folder.join(path)))
                 .collect(),
         })
+    }
+}
+
+/// How a script stands to the one that its owner mapped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ScriptState {
+    /// No digest was recorded.
+    Unrecorded,
+    /// It is the same.
+    Same,
+    /// It is another.
+    Changed,
+}
+
+impl ScriptChange {
+    /// Whether a script that stands so may run.
+    #[must_use]
+    pub fn permits(self, state: ScriptState) -> bool {
+        match (self, state) {
+            (Self::Ask, ScriptState::Changed) => false,
+            (Self::Ask | Self::Accept, _) => true,
+        }
+    }
+}
+
+impl Mapping {
+    /// How a script with the digest `present` stands to the one that was mapped.
+    #[must_use]
+    pub fn state(&self, present: Digest) -> ScriptState {
+        match self.digest {
+            None => ScriptState::Unrecorded,
+            Some(mapped) if mapped == present => ScriptState::Same,
+            Some(_) => ScriptState::Changed,
+        }
+    }
+
+    /// The words of the script's command line for a command with these parameters, which fit its grammars.
+    #[must_use]
+    pub fn argv(&self, parameters: &BTreeMap<ParameterName, Text>) -> Vec<String> {
+        let words = self.arguments.iter();
+        words.map(|argument| argument.word(parameters)).collect()
     }
 }

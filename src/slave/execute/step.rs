@@ -3,51 +3,18 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
 use tokio::sync::{oneshot, watch};
 
+use super::job::{StepFault, StepPlace, outcome, spawn};
 use super::tally::Ran;
 use super::{Executor, Stop};
-use crate::model::{Build, Outcome, PayloadId, ReportBody, Step, TestResults, Timestamp, Verdict};
-use crate::slave::gate::Recipe;
+use crate::model::{ReportBody, Timestamp};
 use crate::slave::journal::{Entry, JournalError};
-use crate::slave::keeper::{self, Allowance, Ending, ExitRecord, Haste, Job, Stage};
+use crate::slave::keeper::{self, Ending, Haste, Job, Stage};
 use crate::slave::outbox::LogPlace;
 use crate::slave::results;
-use crate::slave::script::copy_script;
-use crate::slave::workspace::Workspace;
-
-/// One step of one build, and where it takes place.
-pub(super) struct StepPlace<'a> {
-    pub(super) id: PayloadId,
-    pub(super) build: &'a Build,
-    pub(super) number: u16,
-    pub(super) step: &'a Step,
-    pub(super) recipe: &'a Recipe,
-    pub(super) workspace: &'a Workspace,
-}
-
-/// Why a step came to no verdict of its own: the machine's fault, not the code's.
-#[derive(Debug, thiserror::Error)]
-enum StepFault {
-    #[error("a folder of the slave cannot be used: {}", .0.kind())]
-    Folder(#[from] io::Error),
-    #[error("the script is not safe to run any more")]
-    Script,
-    #[error("the script is not the one that the command expects")]
-    Digest,
-    #[error("the keeper left no record of how the script ended")]
-    NoRecord,
-    #[error("the script could not be started: {0}")]
-    NotStarted(String),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
 
 impl Executor {
     /// Brings a step to its end: starts it, or goes on with what an earlier process of this slave has started. What came of
@@ -89,7 +56,7 @@ impl Executor {
         let shipped = self.ship_log(place, &folder, progress.sent);
         let mut stage = keeper::stage(&folder)?;
         if matches!(stage, Stage::Waiting) {
-            self.spawn(&folder).await?;
+            spawn(&self.program, &folder).await?;
             stage = keeper::stage(&folder)?;
         }
         if !progress.said
@@ -133,10 +100,12 @@ impl Executor {
     /// Makes the folder that a keeper is handed. When this returns, it is on record that it was.
     fn prepare(&self, place: &StepPlace<'_>, folder: &Path) -> Result<(), StepFault> {
         fs::create_dir_all(folder)?;
-        let job = place.job(&self.config, folder).inspect_err(|_| {
-            // Nothing of it was handed to anybody.
-            let _ = fs::remove_dir_all(folder);
-        })?;
+        let job = place
+            .job(&self.config, self.bubblewrap.as_deref(), folder)
+            .inspect_err(|_| {
+                // Nothing of it was handed to anybody.
+                let _ = fs::remove_dir_all(folder);
+            })?;
         let mark = format!("{}-{}", self.voice.instance, place.number);
         place.workspace.empty_reports(&mark)?;
         keeper::prepare(folder, &job)?;
@@ -157,15 +126,7 @@ impl Executor {
         job: &Job,
         started: Timestamp,
     ) -> Result<(), JournalError> {
-        let body = ReportBody::StepStarted {
-            step: place.number,
-            name: place.step.command.clone(),
-            started,
-            script: job.script,
-            mapped: job.mapped,
-            isolation: job.confinement.level,
-            network: job.confinement.network,
-        };
+        let body = place.started(job, started);
         let said = Entry::StepStarted {
             id: place.id,
             step: place.number,
@@ -191,28 +152,6 @@ impl Executor {
             }
         });
         ended
-    }
-
-    /// Starts a keeper, and waits for its word that it holds the job, or for its end.
-    async fn spawn(&self, folder: &Path) -> io::Result<()> {
-        let mut child = Command::new(&self.program)
-            .arg("keeper")
-            .arg(folder)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // What it has to say goes where the slave's own log goes.
-            .stderr(Stdio::inherit())
-            // The keeper outlives a slave that is killed or stopped: it makes a session of its own at once.
-            .kill_on_drop(false)
-            .spawn()?;
-        if let Some(output) = child.stdout.take() {
-            let mut line = String::new();
-            BufReader::new(output).read_line(&mut line).await?;
-        }
-        // Waited for by the runtime once it has ended, so that it is no zombie. What it does is seen by its lock.
-        drop(child);
-        Ok(())
     }
 }
 
@@ -246,62 +185,5 @@ impl StepPlace<'_> {
             step: self.number,
             ran: serde_json::to_string(ran).unwrap_or_default(),
         }
-    }
-
-    /// Copies the step's script, if it is still safe and the one expected: its owner may have edited it since.
-    fn job(&self, config: &crate::slave::SlaveConfig, folder: &Path) -> Result<Job, StepFault> {
-        let mapping = &self.recipe.mapping;
-        let script = copy_script(&mapping.script, &keeper::script(folder)).map_err(|fault| {
-            tracing::warn!(build = %self.build.id(), %fault, "script not run");
-            StepFault::Script
-        })?;
-        if self
-            .step
-            .script
-            .is_some_and(|expected| expected != script.digest)
-        {
-            return Err(StepFault::Digest);
-        }
-        Ok(Job {
-            script: script.digest,
-            mapped: mapping.digest,
-            confinement: self
-                .workspace
-                .confinement(config, self.recipe, &script.original),
-            arguments: mapping.arguments.clone(),
-            environment: self.workspace.environment(
-                config,
-                self.build,
-                self.step,
-                &script.original,
-            ),
-            workspace: self.workspace.folder.clone(),
-            allowance: Allowance::new(&mapping.limits, self.step.timeout, config.host.free_disk),
-        })
-    }
-}
-
-fn outcome(record: &ExitRecord, tests: Option<TestResults>) -> Outcome {
-    let (verdict, exit, signal, limit) = match record.ending {
-        Ending::Exited(status) => (Verdict::of_exit(status), Some(status), None, None),
-        Ending::Signalled(signal) => (Verdict::Failed, None, Some(signal), None),
-        Ending::Over(limit) => (limit.verdict(), None, None, Some(limit)),
-        Ending::Stopped => (Verdict::Cancelled, None, None, None),
-        Ending::NotStarted(_) => (Verdict::Errored, None, None, None),
-    };
-    Outcome {
-        verdict,
-        exit,
-        signal,
-        duration: Timestamp(record.finished).since(Timestamp(record.started)),
-        cpu: Some(Duration::from_millis(record.cpu_ms)),
-        peak_memory: Some(record.peak_memory),
-        log: record.log,
-        log_bytes: record.log_bytes,
-        log_cut: record.log_cut,
-        tests,
-        limit,
-        peak_processes: record.peak_processes,
-        counted: Some(record.counted),
     }
 }

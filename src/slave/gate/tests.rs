@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::model::{FarmId, Keyring, SigningKeyWindow, Source, Step};
+use crate::model::{Digest, FarmId, Head, Keyring, SigningKeyWindow, Source, Step};
+use crate::slave::host::Host;
+use crate::slave::owner::{Hold, Pause};
 use crate::trust::{
     Fork, Purpose, Reader, SecretKey, Verified, commitment, countersign, payload_id, seal,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
+/// The digest of the script when it was mapped.
+const MAPPED: Digest = Digest([5; 32]);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn key(seed: u8) -> SecretKey {
@@ -29,6 +33,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more lines at the top of slave.toml.
+    fn with(more: &str) -> Self {
         let keyring = Keyring {
             name: "gate".parse().unwrap(),
             position: at(0, 0),
@@ -47,15 +56,23 @@ impl World {
         };
         let envelopes = countersign(&[&key(1)], &keyring).unwrap();
         let farm = FarmId(payload_id(envelopes.payload()).0);
+        let digest = MAPPED;
         let text = format!(
-            r#"name = "maple"
+            r#"{more}name = "maple"
 farm = "{farm}"
 bus = "nats://127.0.0.1:4222"
 state = "state"
 [builders.foo]
 [commands.test]
 script = "test.sh"
+digest = "{digest}"
 parameters.version = {{ type = "word" }}
+[limits]
+free-disk-mebibytes = 1
+load = 4.0
+[schedule]
+quiet = ["22:00-08:00"]
+time-zone = "UTC"
 [periods]
 max-head-age-minutes = 60
 "#
@@ -131,7 +148,10 @@ fn situation(head: &Head) -> Situation<'_> {
         restored: None,
         seen: false,
         cancelled: false,
-        script: &|_| Ok(Digest([5; 32])),
+        script: &|_| Ok(MAPPED),
+        held: None,
+        misread: false,
+        host: Host::default(),
     }
 }
 
@@ -235,6 +255,24 @@ const CASES: &[(&str, &str, Spoil)] = &[
     ("a65 the script is not safe", "E-SCRIPT", |_, now| {
         now.script = &|_| Err("it is setuid or setgid");
     }),
+    ("a90 a secret is open to others", "E-SCRIPT", |_, now| {
+        now.script = &|_| Err("a secret of it is open to others");
+    }),
+    (
+        "a68 another script than was mapped",
+        "E-CHANGED",
+        |_, now| {
+            now.script = &|_| Ok(Digest([6; 32]));
+        },
+    ),
+    (
+        "a68 another script than was mapped, whatever the master expects",
+        "E-CHANGED",
+        |build, now| {
+            now.script = &|_| Ok(Digest([6; 32]));
+            build.steps[0].script = Some(Digest([6; 32]));
+        },
+    ),
     ("a68 another script is expected", "E-DIGEST", |build, _| {
         build.steps[0].script = Some(Digest([6; 32]));
     }),
@@ -258,6 +296,146 @@ fn each_rule_that_is_broken_alone_is_the_reason_why_nothing_runs() {
     let command = world.verified(&Command::Build(world.build()));
     let decision = world.gate.decide(command, &situation(&head));
     assert!(matches!(decision, Decision::Run(_)), "{decision:?}");
+}
+
+/// What keeps a command that would be admitted from being started, and for how long, in minutes.
+type PutOff = fn(&mut Build, &mut Situation<'_>);
+
+const PUT_OFF: &[(&str, &str, u64, PutOff)] = &[
+    ("a pause", "D-PAUSED", 90, |_, now| {
+        let pause = Pause {
+            since: NOW,
+            until: None,
+            note: None,
+        };
+        now.held = Some((NOW.after(HOUR * 3 / 2), Hold::Paused(pause)));
+    }),
+    ("a drain", "D-DRAINING", 60, |_, now| {
+        now.held = Some((NOW.after(HOUR), Hold::Draining));
+    }),
+    ("a panic", "D-PANIC", 60, |_, now| {
+        now.held = Some((NOW.after(HOUR), Hold::Panic));
+    }),
+    (
+        "what the owner said cannot be read",
+        "D-OWNER-FILE",
+        60,
+        |_, now| now.held = Some((NOW.after(HOUR), Hold::Unreadable)),
+    ),
+    ("slave.toml cannot be acted on", "D-CONFIG", 10, |_, now| {
+        now.misread = true;
+    }),
+    ("quiet hours", "D-QUIET", 600, |build, now| {
+        // From 22:00 on; `NOW` is at 13:46:40.
+        now.now = NOW.after(Duration::from_secs(29_600));
+        build.accept_by = now.now.after(HOUR);
+    }),
+    ("a full disk", "D-DISK", 10, |_, now| {
+        now.host.free_disk = Some((1 << 20) - 1);
+    }),
+    ("a load", "D-LOAD", 10, |_, now| now.host.load = Some(4.01)),
+    ("a battery", "D-BATTERY", 10, |_, now| {
+        now.host.on_battery = Some(true);
+    }),
+    (
+        "of several, what lasts longest",
+        "D-DRAINING",
+        60,
+        |_, now| {
+            now.misread = true;
+            now.held = Some((NOW.after(HOUR), Hold::Draining));
+            now.host.load = Some(5.0);
+        },
+    ),
+];
+
+#[test]
+fn each_thing_that_an_owner_has_against_it_puts_a_command_off_and_says_until_when() {
+    let world = World::new();
+    for (case, code, minutes, put_off) in PUT_OFF {
+        let old = world.head();
+        let (mut build, mut now) = (world.build(), situation(&old));
+        put_off(&mut build, &mut now);
+        let at = now.now;
+        let head = Head {
+            time: at,
+            ..world.head()
+        };
+        now.head = Some(&head);
+        let command = world.verified(&Command::Build(build));
+        let Decision::Defer { until, why } = world.gate.decide(command, &now) else {
+            panic!("{case} puts nothing off")
+        };
+        assert_eq!(why.code(), *code, "{case}: {why}");
+        assert_eq!(until, at.after(Duration::from_secs(60 * minutes)), "{case}");
+    }
+    // None of it is said by a machine that is just within its owner's limits, or says nothing.
+    let head = world.head();
+    let now = Situation {
+        host: Host {
+            free_disk: Some(1 << 20),
+            load: Some(4.0),
+            on_battery: Some(false),
+        },
+        ..situation(&head)
+    };
+    let command = world.verified(&Command::Build(world.build()));
+    let decision = world.gate.decide(command, &now);
+    assert!(matches!(decision, Decision::Run(_)), "{decision:?}");
+}
+
+#[test]
+fn what_is_refused_is_not_put_off_and_a_cancel_passes_whatever_the_owner_has_against_a_build() {
+    let world = World::new();
+    let head = world.head();
+    let now = || Situation {
+        held: Some((NOW.after(HOUR), Hold::Draining)),
+        misread: true,
+        ..situation(&head)
+    };
+    let mut build = world.build();
+    build.steps[0].command = "format-disk".parse().unwrap();
+    let command = world.verified(&Command::Build(build));
+    let decision = world.gate.decide(command, &now());
+    assert!(
+        matches!(decision, Decision::Refuse(Refusal::Unmapped(_))),
+        "{decision:?}"
+    );
+    let cancel = Cancel {
+        farm: world.farm,
+        slave: "maple".parse().unwrap(),
+        builder: "foo".parse().unwrap(),
+        target: PayloadId([8; 32]),
+        issued: NOW,
+        reason: Text::default(),
+    };
+    let command = world.verified(&Command::Cancel(cancel));
+    let decision = world.gate.decide(command, &now());
+    assert!(matches!(decision, Decision::Cancel(_)), "{decision:?}");
+}
+
+#[test]
+fn a68_an_owner_who_accepts_changes_or_recorded_no_digest_is_not_asked() {
+    let changed = |world: &World| {
+        let head = world.head();
+        let now = Situation {
+            script: &|_| Ok(Digest([6; 32])),
+            ..situation(&head)
+        };
+        let command = world.verified(&Command::Build(world.build()));
+        let Decision::Run(admitted) = world.gate.decide(command, &now) else {
+            return None;
+        };
+        Some(admitted.recipes()[0].mapping.digest)
+    };
+    let accepting = World::with("script-change = \"accept\"\n");
+    assert_eq!(changed(&accepting), Some(Some(MAPPED)));
+    let mut unrecorded = World::new();
+    for mapping in unrecorded.gate.config.commands.values_mut() {
+        mapping.digest = None;
+    }
+    assert_eq!(changed(&unrecorded), Some(None));
+    assert_eq!(changed(&World::with("script-change = \"ask\"\n")), None);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::spool::{Logged, Look, Spool};
 use super::watch::{DiskCount, Sighting};
 use super::{Ending, ExitRecord, Haste, Job, abandoned, open_lock, started, stop_requested};
 use crate::model::{Clock, Counted, Limit, Timestamp, Uptime};
-use crate::slave::isolation::{self, Program, Usage};
+use crate::slave::isolation::{self, Program, Started, Usage};
 
 /// How long a script that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -162,9 +162,10 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         folder: &job.workspace,
     };
     let take_back = isolation::offer_to_the_oom_killer();
-    let child = job.confinement.spawn(&program, input);
+    let started = job.confinement.spawn(&program, input);
     take_back();
-    let first = Pid::from_raw(i32::try_from(child?.id()).map_err(io::Error::other)?);
+    let Started { child, mut around } = started?;
+    let first = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let mut watch = Watch {
         folder,
         job,
@@ -181,6 +182,11 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
     // With the tree gone the pipe has no writer left; unless a process outside the tree was handed it, and that one is
     // not waited for.
     while spool.take(&mut output) == Look::Some {}
+    if matches!(ending, Ending::Exited(_)) && around.never_began() {
+        // Nothing else had a chance to say anything.
+        let said = fs::read(super::spool(folder))?;
+        return Err(io::Error::other(isolation::reason(&said)));
+    }
     Ok(Ended {
         ending,
         log: spool.end(),
@@ -357,6 +363,7 @@ mod tests {
             confinement: Confinement {
                 level: Isolation::Plain,
                 network: Network::On,
+                bubblewrap: None,
                 readable: Vec::new(),
                 writable: Vec::new(),
                 own: Vec::new(),

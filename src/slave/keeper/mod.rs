@@ -168,8 +168,11 @@ pub(super) fn ended(folder: &Path) -> io::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Asks the keeper in `folder` to end its script.
+/// Asks the keeper in `folder` to end its script. Whoever wanted it sooner gets his way.
 pub(super) fn request_stop(folder: &Path, haste: Haste) -> io::Result<()> {
+    if stop_requested(folder) == Some(Haste::Now) {
+        return Ok(());
+    }
     write_whole(folder, "stop", haste.word().as_bytes())
 }
 

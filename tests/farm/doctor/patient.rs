@@ -32,7 +32,7 @@ impl Said {
             .findings()
             .iter()
             .filter(|finding| finding["state"] == "fail" || finding["state"] == "warn")
-            .filter(|finding| !depends_on_the_machine(finding) && !is_of_no_account(finding))
+            .filter(|finding| !depends_on_the_machine(finding) && !is_silence(finding))
             .collect();
         let this = wrong
             .iter()
@@ -57,7 +57,7 @@ impl Said {
             .findings()
             .iter()
             .filter(|finding| finding["state"] != "ok" && !depends_on_the_machine(finding))
-            .filter(|finding| !is_of_no_account(finding))
+            .filter(|finding| !is_silence(finding))
             .collect();
         assert!(ill.is_empty(), "{:#}", self.document);
         assert_eq!(self.exit, Some(0), "{:#}", self.document);
@@ -67,12 +67,6 @@ impl Said {
 /// How full the disk of the machine is that runs the tests is no claim of ours.
 pub(crate) fn depends_on_the_machine(finding: &Value) -> bool {
     finding["id"] == "disk" && finding["state"] == "warn"
-}
-
-/// A sandbox that works is not used yet, so that it is there is neither well nor ill; and few farms here run their slave.
-fn is_of_no_account(finding: &Value) -> bool {
-    let unused = finding["id"] == "sandbox" && finding["state"] == "skip";
-    unused || is_silence(finding)
 }
 
 /// That the slave gives no sign of life.

@@ -64,6 +64,14 @@ impl World {
             own("0.0.0.0:4222", format!("0.0.0.0:{port}")),
             own("127.0.0.1:8080", format!("127.0.0.1:{page}")),
             own("https://github.com/python/cpython", text("upstream")),
+            // Read from the disk, and not through the network as in README.
+            own(
+                "[commands.update-python]",
+                format!(
+                    "[isolation]\nreadable = [\"{}\"]\n\n[commands.update-python]",
+                    text("upstream")
+                ),
+            ),
             own("/media/STICK-ONE", text("one")),
             own("/media/STICK-TWO", text("two")),
             own("/media/STICK-THREE", text("three")),
