@@ -11,6 +11,7 @@ mod bad_input;
 mod browser;
 mod ceremony;
 mod check_ins;
+mod control_groups;
 mod crashes;
 mod deliveries;
 mod doctor;

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -21,7 +22,7 @@ use super::spool::{Logged, Look, Spool};
 use super::watch::{DiskCount, Sighting};
 use super::{Ending, ExitRecord, Haste, Job, abandoned, open_lock, started, stop_requested};
 use crate::model::{Clock, Counted, Limit, Timestamp, Uptime};
-use crate::slave::isolation::{self, Program, Started, Usage};
+use crate::slave::isolation::{self, JobGroup, Program, Started, Usage};
 
 /// How long a script that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -97,6 +98,8 @@ struct Ended {
     log: Logged,
     /// The most of each at any look; none where nothing could be seen.
     peak: Option<Usage>,
+    /// The most of each by the kernel's own count, where it counts.
+    exact: Option<Usage>,
 }
 
 impl Ended {
@@ -105,6 +108,7 @@ impl Ended {
             ending: Ending::NotStarted(error.to_string()),
             log: Logged::nothing(),
             peak: None,
+            exact: None,
         }
     }
 
@@ -118,13 +122,16 @@ impl Ended {
             started: started.0,
             finished: finished.0,
             cpu_ms: u64::try_from(waited_cpu().as_millis()).unwrap_or(u64::MAX),
-            // A script may be over before anybody looked.
-            peak_memory: self.peak.map_or(largest, |peak| peak.memory.max(largest)),
-            peak_processes: self.peak.map(|peak| peak.processes),
-            counted: if self.peak.is_some() {
-                Counted::Sampled
-            } else {
-                Counted::Waited
+            peak_memory: match self.exact {
+                Some(exact) => exact.memory,
+                // A script may be over before anybody looked.
+                None => self.peak.map_or(largest, |peak| peak.memory.max(largest)),
+            },
+            peak_processes: self.exact.or(self.peak).map(|peak| peak.processes),
+            counted: match (self.exact, self.peak) {
+                (Some(_), _) => Counted::Cgroup,
+                (None, Some(_)) => Counted::Sampled,
+                (None, None) => Counted::Waited,
             },
             log: self.log.digest,
             log_bytes: self.log.kept,
@@ -152,6 +159,7 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
             ending: Ending::Stopped,
             log: spool.end(),
             peak: None,
+            exact: None,
         });
     }
     let script = super::script(folder);
@@ -161,9 +169,13 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         environment: &job.environment,
         folder: &job.workspace,
     };
-    let take_back = isolation::offer_to_the_oom_killer();
-    let started = job.confinement.spawn(&program, input);
-    take_back();
+    let group = JobGroup::make(folder, job.allowance.memory, job.allowance.processes);
+    let (started, group) = in_group(group, || {
+        let take_back = isolation::offer_to_the_oom_killer();
+        let started = job.confinement.spawn(&program, input);
+        take_back();
+        started
+    });
     let Started { child, mut around } = started?;
     let first = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let mut watch = Watch {
@@ -175,10 +187,22 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         printed: uptime(),
         looked: Duration::ZERO,
         disk: DiskCount::new(job.confinement.own.clone()),
+        group,
         peak: None,
     };
-    let ending = watch.until_over(&mut output, &mut spool);
+    let mut ending = watch.until_over(&mut output, &mut spool);
+    if let Some(group) = &watch.group {
+        group.kill();
+    }
     isolation::end_tree(first);
+    let exact = watch.group.take().and_then(|group| {
+        if ending == Ending::Signalled(Signal::SIGKILL as u8) && group.ran_out_of_memory() {
+            ending = Ending::Over(Limit::Memory);
+        }
+        let exact = group.peak();
+        group.remove();
+        exact
+    });
     // With the tree gone the pipe has no writer left; unless a process outside the tree was handed it, and that one is
     // not waited for.
     while spool.take(&mut output) == Look::Some {}
@@ -191,7 +215,33 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         ending,
         log: spool.end(),
         peak: watch.peak,
+        exact,
     })
+}
+
+/// Starts a script while this process is in `group`, so that the script is there from its first moment. Where that cannot be,
+/// it does without; the group is given back if there is something in it.
+fn in_group(
+    group: Option<JobGroup>,
+    start: impl FnOnce() -> io::Result<Started>,
+) -> (io::Result<Started>, Option<JobGroup>) {
+    let Some(group) = group else {
+        return (start(), None);
+    };
+    let Ok(go_back) = group.enter() else {
+        group.remove();
+        return (start(), None);
+    };
+    let started = start();
+    match (go_back(), &started) {
+        (Ok(()), Ok(_)) => (started, Some(group)),
+        (Ok(()), Err(_)) => {
+            group.remove();
+            (started, None)
+        }
+        // The keeper itself is in it, so it cannot be used to end what is there.
+        (Err(_), _) => (started, None),
+    }
 }
 
 /// What each process of the script's inherits from this one. Neither stands in the keeper's own way: it opens few files, and
@@ -227,6 +277,7 @@ struct Watch<'a> {
     printed: Duration,
     looked: Duration,
     disk: DiskCount,
+    group: Option<JobGroup>,
     peak: Option<Usage>,
 }
 
@@ -283,6 +334,10 @@ impl Watch<'_> {
                 usage.memory = isolation::fair_memory().unwrap_or(usage.memory);
             }
             usage.cpu += waited_cpu();
+            // Its limit is the same, so it is never seen to be passed.
+            if self.group.as_ref().is_some_and(JobGroup::is_full) {
+                usage.processes = self.job.allowance.processes.saturating_add(1);
+            }
             let peak = self.peak.get_or_insert_default();
             peak.memory = peak.memory.max(usage.memory);
             peak.processes = peak.processes.max(usage.processes);
