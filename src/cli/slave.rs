@@ -2,6 +2,7 @@
 
 mod audit;
 mod drain;
+pub(super) mod install;
 mod leave;
 mod limits;
 mod map;
@@ -57,6 +58,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "slave.toml")]
         config: PathBuf,
     },
+    /// Write a service of systemd that runs the slave, and start it. Shows it first.
+    Install(install::Arguments),
     /// Start nothing new, for a while or until you resume. Works without the bus.
     Pause(pause::Arguments),
     /// Let commands run again after a pause, a drain or a panic.
@@ -119,6 +122,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Check { config } => check(&config),
         Command::Run { config } => serve(&config).await,
+        Command::Install(arguments) => install::run(&arguments),
         Command::Pause(arguments) => pause::run(arguments),
         Command::Resume(arguments) => pause::resume(&arguments),
         Command::Drain(arguments) => drain::run(arguments).await,

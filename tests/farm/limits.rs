@@ -22,12 +22,12 @@ const GHOST: &str = "(trap '' TERM; setsid sh -c 'while :; do sleep 1000; done' 
 /// A farm whose scripts are kept apart at `level`, with these lines in the table `limits`; the slave is not started.
 async fn prepared(level: Isolation, limits: &str, scripts: &[(&str, &str)]) -> Farm {
     let farm = Farm::new().await;
-    let mut commands = String::new();
+    let mut commands = Vec::new();
     for (name, body) in scripts {
         farm.script(&format!("{name}.sh"), body);
-        commands += &format!("[commands.{name}]\nscript = \"{name}.sh\"\n");
+        commands.push(format!("[commands.{name}]\nscript = \"{name}.sh\"\n"));
     }
-    farm.write_slave_toml(&commands);
+    farm.write_slave_toml(&commands.concat());
     let path = farm.path("slave/slave.toml");
     let text = fs::read_to_string(&path).unwrap();
     let level = format!("[isolation]\nlevel = \"{}\"\n", level.word());

@@ -12,6 +12,7 @@ use super::job::{StepFault, StepPlace, outcome, spawn};
 use super::tally::Ran;
 use super::{Executor, Stop};
 use crate::model::{PayloadId, ReportBody, Timestamp};
+use crate::slave::isolation::JobGroup;
 use crate::slave::journal::{Entry, JournalError};
 use crate::slave::keeper::{self, Ending, Haste, Job, Stage};
 use crate::slave::outbox::LogPlace;
@@ -81,6 +82,8 @@ impl Executor {
             Stage::Ended(record) => record,
             stage @ (Stage::Waiting | Stage::Running | Stage::Broken) => {
                 tracing::error!(build = %place.build.id(), ?stage, "keeper left no record");
+                // What a keeper that was killed could not end.
+                JobGroup::end_left(&folder);
                 return Err(StepFault::NoRecord);
             }
         };

@@ -3,6 +3,7 @@
 //! What a machine can do is found out once ([`Abilities::probe`]); the gate chooses among that by its owner's settings; the
 //! keeper starts the script so ([`Confinement::spawn`]) and ends whatever it started ([`tree`]).
 
+mod cgroup;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod landlock;
@@ -21,6 +22,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::{User, geteuid};
 
+pub(super) use cgroup::JobGroup;
 pub use descriptors::close_inherited;
 pub(super) use tree::{
     Usage, ask_to_end, boot, end_tree, fair_memory, offer_to_the_oom_killer, stand_apart, usage,

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -21,7 +22,7 @@ use super::spool::{Logged, Look, Spool};
 use super::watch::{DiskCount, Sighting};
 use super::{Ending, ExitRecord, Haste, Job, abandoned, open_lock, started, stop_requested};
 use crate::model::{Clock, Counted, Limit, Timestamp, Uptime};
-use crate::slave::isolation::{self, Program, Started, Usage};
+use crate::slave::isolation::{self, JobGroup, Program, Started, Usage};
 
 /// How long a script that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -108,6 +109,8 @@ struct Ended {
     log: Logged,
     /// The most of each at any look; none where nothing could be seen.
     peak: Option<Usage>,
+    /// The most of each by the kernel's own count, where it counts.
+    exact: Option<Usage>,
 }
 
 impl Ended {
@@ -116,6 +119,7 @@ impl Ended {
             ending: Ending::NotStarted(error.to_string()),
             log: Logged::nothing(),
             peak: None,
+            exact: None,
         }
     }
 
@@ -129,13 +133,16 @@ impl Ended {
             started: started.0,
             finished: finished.0,
             cpu_ms: u64::try_from(waited_cpu().as_millis()).unwrap_or(u64::MAX),
-            // A script may be over before anybody looked.
-            peak_memory: self.peak.map_or(largest, |peak| peak.memory.max(largest)),
-            peak_processes: self.peak.map(|peak| peak.processes),
-            counted: if self.peak.is_some() {
-                Counted::Sampled
-            } else {
-                Counted::Waited
+            peak_memory: match self.exact {
+                Some(exact) => exact.memory,
+                // A script may be over before anybody looked.
+                None => self.peak.map_or(largest, |peak| peak.memory.max(largest)),
+            },
+            peak_processes: self.exact.or(self.peak).map(|peak| peak.processes),
+            counted: match (self.exact, self.peak) {
+                (Some(_), _) => Counted::Cgroup,
+                (None, Some(_)) => Counted::Sampled,
+                (None, None) => Counted::Waited,
             },
             log: self.log.digest,
             log_bytes: self.log.kept,
@@ -163,6 +170,7 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
             ending: Ending::Stopped,
             log: spool.end(),
             peak: None,
+            exact: None,
         });
     }
     let script = super::script(folder);
@@ -172,9 +180,13 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         environment: &job.environment,
         folder: &job.workspace,
     };
-    let take_back = isolation::offer_to_the_oom_killer();
-    let started = job.confinement.spawn(&program, input);
-    take_back();
+    let group = JobGroup::make(folder, job.allowance.memory, job.allowance.processes);
+    let (started, group) = in_group(group, || {
+        let take_back = isolation::offer_to_the_oom_killer();
+        let started = job.confinement.spawn(&program, input);
+        take_back();
+        started
+    });
     let Started { child, mut around } = started?;
     let first = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let mut watch = Watch {
@@ -187,10 +199,22 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         looked: Duration::ZERO,
         disk: DiskCount::new(job.confinement.own.clone()),
         cache: DiskCount::new(vec![job.confinement.cache.clone()]),
+        group,
         peak: None,
     };
-    let ending = watch.until_over(&mut output, &mut spool);
+    let mut ending = watch.until_over(&mut output, &mut spool);
+    if let Some(group) = &watch.group {
+        group.kill();
+    }
     isolation::end_tree(first);
+    let exact = watch.group.take().and_then(|group| {
+        if ending == Ending::Signalled(Signal::SIGKILL as u8) && group.ran_out_of_memory() {
+            ending = Ending::Over(Limit::Memory);
+        }
+        let exact = group.peak();
+        group.remove();
+        exact
+    });
     // With the tree gone the pipe has no writer left; unless a process outside the tree was handed it, and that one is
     // not waited for.
     while !spool.is_flooded() && spool.take(&mut output) == Look::Some {}
@@ -203,7 +227,33 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         ending,
         log: spool.end(),
         peak: watch.peak,
+        exact,
     })
+}
+
+/// Starts a script while this process is in `group`, so that the script is there from its first moment. Where that cannot be,
+/// it does without; the group is given back if there is something in it.
+fn in_group(
+    group: Option<JobGroup>,
+    start: impl FnOnce() -> io::Result<Started>,
+) -> (io::Result<Started>, Option<JobGroup>) {
+    let Some(group) = group else {
+        return (start(), None);
+    };
+    let Ok(go_back) = group.enter() else {
+        group.remove();
+        return (start(), None);
+    };
+    let started = start();
+    match (go_back(), &started) {
+        (Ok(()), Ok(_)) => (started, Some(group)),
+        (Ok(()), Err(_)) => {
+            group.remove();
+            (started, None)
+        }
+        // The keeper itself is in it, so it cannot be used to end what is there.
+        (Err(_), _) => (started, None),
+    }
 }
 
 /// What each process of the script's inherits from this one. Neither stands in the keeper's own way: it opens few files, and
@@ -240,6 +290,7 @@ struct Watch<'a> {
     looked: Duration,
     disk: DiskCount,
     cache: DiskCount,
+    group: Option<JobGroup>,
     peak: Option<Usage>,
 }
 
@@ -300,6 +351,10 @@ impl Watch<'_> {
                 usage.memory = isolation::fair_memory().unwrap_or(usage.memory);
             }
             usage.cpu += waited_cpu();
+            // Its limit is the same, so it is never seen to be passed.
+            if self.group.as_ref().is_some_and(JobGroup::is_full) {
+                usage.processes = self.job.allowance.processes.saturating_add(1);
+            }
             let peak = self.peak.get_or_insert_default();
             peak.memory = peak.memory.max(usage.memory);
             peak.processes = peak.processes.max(usage.processes);
@@ -368,85 +423,4 @@ fn free_disk(folder: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use crate::model::{Digest, Isolation, Network};
-    use crate::slave::isolation::Confinement;
-    use crate::slave::keeper::{Allowance, Stage, prepare, script, stage, try_abandon};
-
-    fn job(text: &str) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(script(folder.path()), text).unwrap();
-        fs::set_permissions(script(folder.path()), fs::Permissions::from_mode(0o500)).unwrap();
-        let job = Job {
-            script: Digest([0; 32]),
-            mapped: None,
-            confinement: Confinement {
-                level: Isolation::Plain,
-                network: Network::On,
-                bubblewrap: None,
-                readable: Vec::new(),
-                writable: Vec::new(),
-                own: Vec::new(),
-                cache: PathBuf::new(),
-                hidden: Vec::new(),
-                temporary: PathBuf::new(),
-                home: PathBuf::new(),
-            },
-            arguments: Vec::new(),
-            environment: BTreeMap::new(),
-            workspace: folder.path().to_owned(),
-            allowance: Allowance {
-                wall: Duration::from_secs(60),
-                silent: Duration::from_secs(60),
-                cpu: None,
-                memory: 1 << 30,
-                processes: 100,
-                open_files: 1024,
-                disk: 1 << 30,
-                free_disk: 0,
-                log: 1000,
-                log_rate: 1000,
-            },
-        };
-        prepare(folder.path(), &job).unwrap();
-        folder
-    }
-
-    fn refused(folder: &Path) -> bool {
-        let kept = keep(folder, || Timestamp(1), || Duration::ZERO);
-        matches!(kept, Err(KeeperError::NotToRun(_)))
-    }
-
-    #[test]
-    fn a133_an_abandoned_job_is_never_run() {
-        let folder = job("#!/bin/sh\ntouch ran\n");
-        assert!(try_abandon(folder.path()).unwrap());
-        assert!(refused(folder.path()));
-        assert!(!folder.path().join("ran").exists());
-    }
-
-    #[test]
-    fn a_job_whose_script_was_started_once_is_never_run_again() {
-        let folder = job("#!/bin/sh\ntouch ran\n");
-        fs::write(started(folder.path()), "1").unwrap();
-        assert!(refused(folder.path()));
-        assert!(matches!(stage(folder.path()).unwrap(), Stage::Broken));
-        assert!(!folder.path().join("ran").exists());
-    }
-
-    #[test]
-    fn a_job_that_a_keeper_holds_is_run_by_no_other_and_cannot_be_abandoned() {
-        let folder = job("#!/bin/sh\ntouch ran\n");
-        assert!(matches!(stage(folder.path()).unwrap(), Stage::Waiting));
-        let lock = open_lock(folder.path()).unwrap();
-        lock.lock().unwrap();
-        assert!(matches!(stage(folder.path()).unwrap(), Stage::Running));
-        assert!(!try_abandon(folder.path()).unwrap());
-        assert!(refused(folder.path()));
-        assert!(!folder.path().join("ran").exists());
-    }
-}
+mod tests;
