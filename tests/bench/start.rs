@@ -7,7 +7,6 @@
 
 #![expect(
     clippy::cast_precision_loss,
-    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
@@ -152,19 +151,18 @@ async fn start(farm: &Farm, number: u64) -> Sent {
     Sent { id, number, at }
 }
 
+/// The time between two of four moments: published, arrived, kept, begun.
+type Between = fn([u64; 4]) -> u64;
+
 /// Where the time goes, by what the slave signed and the script wrote.
 async fn tell(level: &str, farm: &Farm, sent: &[Sent]) {
     let (mut received, mut started) = (BTreeMap::new(), BTreeMap::new());
     for report in farm.reports().await {
         let report = report.into_body();
-        match report.body {
-            ReportBody::Accepted { received: at } => {
-                received.insert(report.command, at.0);
-            }
-            ReportBody::StepStarted { started: at, .. } => {
-                started.insert(report.command, at.0);
-            }
-            _ => {}
+        if let ReportBody::Accepted { received: at } = report.body {
+            received.insert(report.command, at.0);
+        } else if let ReportBody::StepStarted { started: at, .. } = report.body {
+            started.insert(report.command, at.0);
         }
     }
     let begun = fs::read_to_string(farm.path("begun")).unwrap();
@@ -176,7 +174,7 @@ async fn tell(level: &str, farm: &Farm, sent: &[Sent]) {
             (number.parse().unwrap(), parse_time(time))
         })
         .collect();
-    let rows: [(&str, fn([u64; 4]) -> u64); 5] = [
+    let rows: [(&str, Between); 5] = [
         ("published to first instruction", |at| at[3] - at[0]),
         ("arrival to first instruction", |at| at[3] - at[1]),
         ("  published to arrival", |at| at[1] - at[0]),

@@ -183,8 +183,8 @@ async fn cpu_time_counts_for_the_whole_tree_also_of_those_that_have_ended() {
         let busy = "(sh -c 'while :; do :; done' &)\nsleep 1000";
         let (ending, _) = keep(&farm, "busy", &limits, busy);
         assert_eq!(ending, json!({ "over": "cpu-time" }), "{level:?}");
-        // Each takes far less than the limit, and is gone soon.
-        let many = "while :; do sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done'; done";
+        // Each takes far less than the limit, has lost its parent, and is gone soon.
+        let many = "while :; do (sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done' &); sleep 0.05; done";
         let (ending, _) = keep(&farm, "many", &limits, many);
         assert_eq!(ending, json!({ "over": "cpu-time" }), "{level:?}");
         let (ending, _) = keep(&farm, "idle", &limits, "sleep 2");
@@ -200,10 +200,11 @@ fn filled(mebibytes: u32) -> String {
 
 #[tokio::test]
 async fn a73_memory_counts_for_the_whole_tree_and_what_is_shared_counts_once() {
-    let one = format!("{}sleep 1000", filled(128));
-    let part = format!("({}sleep 1000) & ", filled(16));
+    // A shell whose last command it is becomes that command, and its memory is gone.
+    let one = format!("{}sleep 1000; :", filled(128));
+    let part = format!("({}sleep 1000; :) & ", filled(16));
     let tree = format!("{}wait", part.repeat(8));
-    let fork = "(sleep 1) & ".repeat(8);
+    let fork = "(sleep 1; :) & ".repeat(8);
     let shared = format!("{}{fork}wait", filled(16));
     let scripts = [("one", &*one), ("tree", &*tree), ("shared", &*shared)];
     for level in LEVELS {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, setsid};
@@ -18,23 +18,18 @@ const STACK: u64 = 8 << 20;
 pub(in crate::slave) fn stand_apart() -> nix::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    for resource in [
-        Resource::RLIMIT_AS,
-        Resource::RLIMIT_CPU,
-        Resource::RLIMIT_DATA,
-        Resource::RLIMIT_STACK,
+    for (resource, most) in [
+        (Resource::RLIMIT_AS, RLIM_INFINITY),
+        (Resource::RLIMIT_CPU, RLIM_INFINITY),
+        (Resource::RLIMIT_DATA, RLIM_INFINITY),
         #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-        Resource::RLIMIT_NPROC,
+        (Resource::RLIMIT_NPROC, RLIM_INFINITY),
+        // Without a limit the kernel lays memory out in another way.
+        (Resource::RLIMIT_STACK, STACK),
     ] {
         // What its owner holds the slave itself to is the hard limit, and stays.
         let (_, hard) = getrlimit(resource)?;
-        // Without a limit on the stack the kernel lays memory out in another way.
-        let soft = if resource == Resource::RLIMIT_STACK {
-            hard.min(STACK)
-        } else {
-            hard
-        };
-        setrlimit(resource, soft, hard)?;
+        setrlimit(resource, hard.min(most), hard)?;
     }
     setsid()?;
     #[cfg(target_os = "linux")]
