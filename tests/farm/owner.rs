@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use pybots::bus::Stream;
@@ -9,7 +10,7 @@ use pybots::model::{PayloadId, Presence, ReportBody, Timestamp, Verdict};
 use pybots::trust::{Purpose, seal};
 
 use crate::harness::Farm;
-use crate::process::{PYBOTS, eventually, eventually_or, now, pybots, succeed};
+use crate::process::{PYBOTS, Process, eventually, eventually_or, now, pybots, succeed};
 
 impl Farm {
     /// `pybots slave WORDS --config …`: what it said to the owner.
@@ -247,6 +248,35 @@ async fn a_panic_leaves_no_process_and_no_slave_starts_before_its_owner_resumes(
     let cut_off = [Verdict::Lost, Verdict::Cancelled, Verdict::Errored];
     assert!(cut_off.contains(&ending), "{ending:?}");
     farm.settle(2).await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_a_rehearsal_too_and_looks_behind_a_link_to_the_state() {
+    let farm = Farm::new().await;
+    let ready = farm.text("ready");
+    farm.script("stay.sh", &format!("touch {ready}\nexec sleep 1000"));
+    farm.write_slave_toml("[commands.stay]\nscript = \"stay.sh\"\n");
+    // Elsewhere a link within what scripts may write, as here everything is, is not followed.
+    farm.edit_slave_toml("[isolation]\n", "[isolation]\nlevel = \"plain\"\n");
+    fs::rename(farm.path("slave/state"), farm.path("elsewhere")).unwrap();
+    symlink(farm.path("elsewhere"), farm.path("slave/state")).unwrap();
+    let config = farm.text("slave/slave.toml");
+    let arguments = ["slave", "rehearse", "--config", &config, "stay"];
+    let mut rehearsal = Process::start(PYBOTS, &arguments, farm.path("rehearsal.log"));
+    eventually("it runs", || async {
+        Path::new(&ready).exists().then_some(())
+    })
+    .await;
+    let said = farm.owner_says(&["panic"]);
+    assert!(said.contains("sleep"), "{said}");
+    assert_ne!(rehearsal.wait(), Some(0));
+    assert_eq!(alive_in(&farm.path("slave/state")), Vec::<String>::new());
+    assert_eq!(alive_in(&farm.path("elsewhere")), Vec::<String>::new());
+    let left = fs::read_dir(farm.path("elsewhere/rehearsal")).unwrap();
+    let left = left
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("discarded"));
+    assert_eq!(left.count(), 0);
 }
 
 #[tokio::test]

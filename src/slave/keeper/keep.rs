@@ -77,7 +77,7 @@ pub fn keep(folder: &Path, clock: Clock, uptime: Uptime) -> Result<(), KeeperErr
 
     // The slave reads this; when it is gone nobody does, which must not disturb the script.
     let _ = writeln!(io::stdout(), "{}", began.0);
-    let ended = match run(folder, &job, spool, uptime) {
+    let ended = match run(folder, &job, spool, began, uptime) {
         Ok(ended) => ended,
         Err(error) => Ended::not_started(&error),
     };
@@ -160,7 +160,13 @@ fn waited_cpu() -> Duration {
 }
 
 /// Runs the script to its end. Fails only if it was not started: once it was, there is always something to record.
-fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result<Ended> {
+fn run(
+    folder: &Path,
+    job: &Job,
+    mut spool: Spool,
+    began: Timestamp,
+    uptime: Uptime,
+) -> io::Result<Ended> {
     limit_processes(job)?;
     let (mut output, input) = io::pipe()?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -198,7 +204,7 @@ fn run(folder: &Path, job: &Job, mut spool: Spool, uptime: Uptime) -> io::Result
         printed: uptime(),
         looked: Duration::ZERO,
         disk: DiskCount::new(job.confinement.own.clone()),
-        cache: DiskCount::new(vec![job.confinement.cache.clone()]),
+        cache: DiskCount::since(began, vec![job.confinement.cache.clone()]),
         group,
         peak: None,
     };
@@ -363,7 +369,7 @@ impl Watch<'_> {
             running: now.saturating_sub(self.started),
             silent: now.saturating_sub(self.printed),
             usage: usage.unwrap_or_default(),
-            disk: self.disk.go_on() + self.cache.growth(),
+            disk: self.disk.go_on() + self.cache.go_on(),
             free_disk: free_disk(&self.job.workspace),
             flooded: spool.is_flooded(),
         };

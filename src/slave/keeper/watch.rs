@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::Limit;
+use crate::model::{Limit, Timestamp};
 use crate::slave::config::StepLimits;
 use crate::slave::isolation::Usage;
 
@@ -92,8 +92,8 @@ pub(super) struct DiskCount {
     bytes: u64,
     /// The last full count.
     counted: u64,
-    /// The first one.
-    first: Option<u64>,
+    /// What changed before that moment, in seconds since the Unix epoch, does not count.
+    since: i64,
 }
 
 impl DiskCount {
@@ -110,7 +110,16 @@ impl DiskCount {
             folders,
             bytes: 0,
             counted: 0,
-            first: None,
+            since: i64::MIN,
+        }
+    }
+
+    /// The same of what was changed since then, for a folder that others have filled before. Nobody but root can set back
+    /// when a file was changed.
+    pub(super) fn since(moment: Timestamp, folders: Vec<PathBuf>) -> Self {
+        Self {
+            since: i64::try_from(moment.0 / 1_000_000).unwrap_or(i64::MAX),
+            ..Self::new(folders)
         }
     }
 
@@ -119,7 +128,6 @@ impl DiskCount {
         for _ in 0..Self::PIECE {
             let Some(folder) = self.left.pop() else {
                 self.counted = self.bytes;
-                self.first.get_or_insert(self.bytes);
                 self.bytes = 0;
                 self.left.clone_from(&self.folders);
                 break;
@@ -127,12 +135,6 @@ impl DiskCount {
             self.look_into(&folder);
         }
         self.counted.max(self.bytes)
-    }
-
-    /// Counts on. By how much it has grown since it was first counted in full: of a folder that others have filled before.
-    pub(super) fn growth(&mut self) -> u64 {
-        let most = self.go_on();
-        most.saturating_sub(self.first.unwrap_or(most))
     }
 
     fn look_into(&mut self, folder: &Path) {
@@ -143,7 +145,9 @@ impl DiskCount {
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };
-            self.bytes += (metadata.blocks() * Self::BLOCK).max(Self::INODE);
+            if metadata.ctime() >= self.since {
+                self.bytes += (metadata.blocks() * Self::BLOCK).max(Self::INODE);
+            }
             if metadata.is_dir() {
                 self.left.push(entry.path());
             }
@@ -232,14 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn of_a_folder_that_others_have_filled_only_the_growth_counts() {
+    fn of_a_folder_that_others_have_filled_only_what_is_changed_since_counts() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("old"), vec![1; 100_000]).unwrap();
-        let mut count = DiskCount::new(vec![folder.path().to_owned()]);
-        assert_eq!(count.growth(), 0);
-        fs::write(folder.path().join("new"), vec![1; 50_000]).unwrap();
-        count.growth();
-        let growth = count.growth();
-        assert!((50_000..60_000).contains(&growth), "{growth}");
+        fs::write(folder.path().join("file"), vec![1; 100_000]).unwrap();
+        let count = |seconds: i64| {
+            let changed = fs::metadata(folder.path().join("file")).unwrap().ctime();
+            let moment = Timestamp(u64::try_from(changed + seconds).unwrap() * 1_000_000);
+            DiskCount::since(moment, vec![folder.path().to_owned()]).go_on()
+        };
+        assert!(count(0) >= 100_000);
+        assert_eq!(count(1), 0);
     }
 }
