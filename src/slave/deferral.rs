@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::config::{OnBattery, SlaveConfig};
+use super::config::{HostLimits, OnBattery, SlaveConfig};
 use super::host::Host;
 use super::owner::{Hold, Pause};
 use crate::model::Timestamp;
@@ -48,34 +48,42 @@ pub(super) fn deferral(
     host: Host,
     now: Timestamp,
 ) -> Option<(Timestamp, Deferral)> {
-    let limits = config.host;
     let later = |deferral| (now.after(LATER), deferral);
-    let disk = host.free_disk.filter(|free| *free < limits.free_disk);
-    let load = host
-        .load
-        .zip(limits.load)
-        .filter(|(load, limit)| load > limit);
-    let battery = limits.on_battery == OnBattery::Defer && host.on_battery == Some(true);
     let quiet = config.schedule.quiet_until(now);
     [
         held.map(|(until, hold)| (until, Deferral::Held(hold))),
         misread.then(|| later(Deferral::Configuration)),
         quiet.map(|until| (until, Deferral::Quiet)),
-        disk.map(|free| {
-            let floor = limits.free_disk;
-            later(Deferral::FreeDisk { free, floor })
-        }),
-        load.map(|(load, limit)| later(Deferral::Load { load, limit })),
-        battery.then(|| later(Deferral::Battery)),
     ]
     .into_iter()
     .flatten()
+    .chain(Deferral::of_host(&config.host, host).into_iter().map(later))
     // The last of equals is what `max_by_key` would take; the first says more.
     .rev()
     .max_by_key(|(until, _)| *until)
 }
 
 impl Deferral {
+    /// All that the machine itself has against it, with an owner's limits.
+    #[must_use]
+    pub fn of_host(limits: &HostLimits, host: Host) -> Vec<Self> {
+        let floor = limits.free_disk;
+        let disk = host.free_disk.filter(|free| *free < floor);
+        let load = host
+            .load
+            .zip(limits.load)
+            .filter(|(load, limit)| load > limit);
+        let battery = limits.on_battery == OnBattery::Defer && host.on_battery == Some(true);
+        [
+            disk.map(|free| Self::FreeDisk { free, floor }),
+            load.map(|(load, limit)| Self::Load { load, limit }),
+            battery.then_some(Self::Battery),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// Stable code, for searching and counting.
     #[must_use]
     pub fn code(&self) -> &'static str {

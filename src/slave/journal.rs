@@ -5,10 +5,11 @@
 
 mod entry;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub(super) use entry::{Decided, Entry};
 
@@ -107,6 +108,30 @@ impl Journal {
             db,
             path: path.to_owned(),
         })
+    }
+
+    /// Opens the journal for a look from beside the slave, if there is one. What it holds is not changed.
+    pub(super) fn look(path: &Path) -> Result<Option<Self>, JournalError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let mut uri = format!("file:{}", escaped(path));
+        if !Path::new(&log).exists() {
+            // Nobody has it open. Else a file for the log would be made by looking.
+            uri.push_str("?immutable=1");
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(uri, flags).map_err(|source| JournalError {
+            path: path.to_owned(),
+            what: "opened",
+            source,
+        })?;
+        Ok(Some(Self {
+            db,
+            path: path.to_owned(),
+        }))
     }
 
     /// Remembers all of `entries`, or none. They are on disk when this returns.
@@ -225,6 +250,14 @@ impl Journal {
                 },
             )
             .optional()
+        })
+    }
+
+    /// How many reports wait for the bus.
+    pub(super) fn reports_waiting(&self) -> Result<u64, JournalError> {
+        self.read(|db| {
+            db.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))
+                .map(unsigned)
         })
     }
 
@@ -360,6 +393,17 @@ impl Journal {
             .optional()
         })
     }
+}
+
+/// A path as a part of a URI.
+fn escaped(path: &Path) -> String {
+    let escape = |byte: &u8| match *byte {
+        plain if plain.is_ascii_alphanumeric() || b"/-._".contains(&plain) => {
+            char::from(plain).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    path.as_os_str().as_bytes().iter().map(escape).collect()
 }
 
 /// SQLite counts in signed 64-bit numbers; none of ours comes near their end honestly.

@@ -5,6 +5,7 @@
 //! [keeper]. What is to be said goes to the journal's outbox first and to the bus when it can.
 
 mod audit;
+mod backlog;
 mod config;
 mod deferral;
 mod execute;
@@ -28,6 +29,7 @@ mod standstill;
 mod workspace;
 
 pub use audit::{Audit, AuditError, Comparison, Event, Fault, Line, Public, Record, Said, compare};
+pub use backlog::{Backlog, BacklogError};
 pub use config::{
     Argument, ArgumentError, BuilderSettings, EditError, HostLimits, IsolationSettings, LevelRule,
     Mapping, MappingChange, NetworkRule, OnBattery, QuietError, Schedule, ScriptChange,
@@ -38,7 +40,7 @@ pub use deferral::Deferral;
 pub use execute::{Rehearsal, RehearseError};
 pub use gate::{Admitted, Decision, Gate, Recipe, Refusal, Situation};
 pub use host::Host;
-pub use isolation::{Abilities, Weaker, close_inherited, shows_siblings};
+pub use isolation::{Abilities, Weaker, close_inherited, counted_below, shows_siblings};
 pub use journal::{Journal, JournalError};
 pub use keeper::{KeeperError, keep};
 pub use owner::{Hold, Owner, OwnerError, Pause};

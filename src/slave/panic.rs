@@ -3,7 +3,7 @@
 //! Asks no slave and trusts no keeper to do it: what is alive is looked for in the list of processes, and looked for again
 //! until nothing is found.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::keeper;
 use super::run::Occupant;
 
 /// How long the keepers have to end everything by themselves, and how often that is looked at.
@@ -119,11 +120,9 @@ fn ask_keepers(state: &Named) -> io::Result<()> {
 
 /// The job folders that a keeper holds.
 fn held(state: &Named) -> Vec<PathBuf> {
-    let is_held = |folder: &PathBuf| {
-        File::open(folder.join("lock"))
-            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
-    };
-    state.job_folders().into_iter().filter(is_held).collect()
+    let mut folders = state.job_folders();
+    folders.retain(|folder| keeper::is_held(folder));
+    folders
 }
 
 /// A state folder by the name that its owner gives it, which is what its processes know, and by its real one.

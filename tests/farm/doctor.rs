@@ -1,6 +1,7 @@
 //! `pybots doctor` at a farm with a fault put in: each is found, told from the others, and gets a fix.
 
 mod patient;
+mod slave;
 
 use std::fs;
 use std::path::Path;
@@ -54,6 +55,10 @@ async fn a_healthy_farm_is_all_ok_and_nothing_is_changed_by_looking() {
         "config",
         "keys",
         "scripts",
+        "owner",
+        "limits",
+        "backlog",
+        "service",
         "bus",
         "clock",
         "farm-id",

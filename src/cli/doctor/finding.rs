@@ -15,6 +15,12 @@ pub(super) enum Check {
     Scripts,
     /// What the slave's owner said: pause, drain, panic, quiet hours.
     Owner,
+    /// What must be left of the machine, and how it is counted what scripts use.
+    Limits,
+    /// What the slave has not said yet.
+    Backlog,
+    /// The service that runs the slave.
+    Service,
     /// Whether the bus lets us in.
     Bus,
     /// This machine's clock against the bus's.
@@ -55,6 +61,9 @@ impl Check {
             Self::Keys => "keys",
             Self::Scripts => "scripts",
             Self::Owner => "owner",
+            Self::Limits => "limits",
+            Self::Backlog => "backlog",
+            Self::Service => "service",
             Self::Bus => "bus",
             Self::Clock => "clock",
             Self::FarmId => "farm-id",

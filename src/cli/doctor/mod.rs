@@ -3,6 +3,7 @@
 //! Each check is a look at the world, bounded in time, and a judgement that is a function of what was seen. Nothing is
 //! changed: no file is written, nothing is published.
 
+mod backlog;
 mod bus;
 mod clock;
 mod disk;
@@ -10,10 +11,12 @@ mod farm;
 mod finding;
 mod keyring;
 mod keys;
+mod limits;
 mod owner;
 mod patient;
 mod presence;
 mod scripts;
+mod service;
 mod tools;
 mod write;
 
@@ -23,7 +26,7 @@ use std::time::Duration;
 use self::bus::{Visit, Who, skipped, visit};
 use self::finding::{Check, Examination, Finding, Judgement, Part, State};
 use self::keys::Keys;
-use self::patient::{Named, Patient};
+use self::patient::{Named, Patient, Read};
 use self::tools::Host;
 use super::exit::{Exit, Failure};
 use super::farm_file::FarmFile;
@@ -33,6 +36,7 @@ use super::{clock as system, files, slave, status};
 use crate::bus::Login;
 use crate::master::MasterConfig;
 use crate::model::Position;
+use crate::slave::SlaveConfig;
 
 /// Longest that one look may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -80,7 +84,7 @@ async fn examine(named: Named) -> Examination {
     };
     let patient = Arc::new(patient);
     let (slave_keys, master_keys) = keys(&patient, &mut findings).await;
-    let (visits, scripts, owner, disk, server, tools, sandbox) = tokio::join!(
+    let (visits, scripts, owner, limits, backlog, service, disk, server, tools, sandbox) = tokio::join!(
         visits(&patient, slave_keys, master_keys),
         local(&patient, Check::Scripts, |patient| patient
             .slave
@@ -93,6 +97,9 @@ async fn examine(named: Named) -> Examination {
                 slave,
                 system::now()
             ))),
+        of_slave(&patient, Check::Limits, limits::examine),
+        of_slave(&patient, Check::Backlog, backlog::examine),
+        of_slave(&patient, Check::Service, service::examine),
         local(&patient, Check::Disk, disks),
         local(&patient, Check::NatsServer, |patient| {
             vec![tools::nats_server(host(patient)).of_machine(Check::NatsServer)]
@@ -102,7 +109,9 @@ async fn examine(named: Named) -> Examination {
             vec![tools::sandbox(patient).of_machine(Check::Sandbox)]
         }),
     );
-    let all = [visits, scripts, owner, disk, server, tools, sandbox];
+    let all = [
+        visits, scripts, owner, limits, backlog, service, disk, server, tools, sandbox,
+    ];
     findings.extend(all.into_iter().flatten());
     Examination::new(findings)
 }
@@ -124,6 +133,26 @@ async fn local(
     at_most(move || look(&patient))
         .await
         .unwrap_or_else(|| vec![late(check)])
+}
+
+/// Looks at what belongs to a slave, if one is here.
+async fn of_slave(
+    patient: &Arc<Patient>,
+    check: Check,
+    look: fn(&Read<SlaveConfig>) -> Vec<Judgement>,
+) -> Vec<Finding> {
+    if patient.slave.is_none() {
+        return Vec::new();
+    }
+    let patient = Arc::clone(patient);
+    let judged = at_most(move || patient.slave.as_ref().map_or_else(Vec::new, look)).await;
+    match judged {
+        Some(judged) => {
+            let of_slave = |judgement: Judgement| judgement.of(check, Part::Slave);
+            judged.into_iter().map(of_slave).collect()
+        }
+        None => vec![late(check)],
+    }
 }
 
 fn late(check: Check) -> Finding {

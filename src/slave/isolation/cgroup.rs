@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Usage;
+use crate::model::Counted;
 
 /// How often, and with what pause, it is looked whether a group is empty.
 const TRIES: u32 = 500;
@@ -125,8 +126,26 @@ impl JobGroup {
     }
 }
 
-/// The folder of this process's own group, if it is one that was handed to us: `mounts` and `groups` are what the kernel says
-/// of this process in `/proc`.
+/// How memory and processes are counted of the jobs of the slave with this process id; none where that is not known.
+#[must_use]
+pub fn counted_below(slave: u32) -> Option<Counted> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let groups = fs::read_to_string(format!("/proc/{slave}/cgroup")).ok()?;
+    let base = own(&mounts, &groups).and_then(|home| Some(home.parent()?.to_owned()));
+    let has_all = |base: PathBuf| {
+        let controllers = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+        let has = |wanted| controllers.split_whitespace().any(|word| word == wanted);
+        has("memory") && has("pids")
+    };
+    Some(if base.is_some_and(has_all) {
+        Counted::Cgroup
+    } else {
+        Counted::Sampled
+    })
+}
+
+/// The folder of a process's own group, if it is one that was handed to us: `mounts` and `groups` are what the kernel
+/// says of that process in `/proc`.
 fn own(mounts: &str, groups: &str) -> Option<PathBuf> {
     // See cgroups(7): the line of version 2 begins so.
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;

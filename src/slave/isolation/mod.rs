@@ -23,6 +23,7 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::{User, geteuid};
 
 pub(super) use cgroup::JobGroup;
+pub use cgroup::counted_below;
 pub use descriptors::close_inherited;
 pub(super) use tree::{
     Usage, ask_to_end, boot, end_tree, fair_memory, offer_to_the_oom_killer, stand_apart, usage,

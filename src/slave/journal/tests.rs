@@ -92,3 +92,38 @@ fn reports_wait_in_order_and_the_chain_outlives_them() {
         (2, Some(PayloadId([2; 32])))
     );
 }
+
+#[test]
+fn a_look_from_beside_sees_what_waits_and_leaves_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("50% of #1? yes");
+    std::fs::create_dir(&place).unwrap();
+    let path = place.join("journal.db");
+    assert!(Journal::look(&path).unwrap().is_none(), "none was made");
+    let names = || {
+        let entries = std::fs::read_dir(&place).unwrap().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    let mut open = journal(&place);
+    let said = Entry::Said {
+        sequence: 1,
+        report: PayloadId([1; 32]),
+        subject: "s".to_owned(),
+        envelope: vec![1],
+    };
+    open.commit(Timestamp(5), &[said]).unwrap();
+    let waiting = || {
+        let before = names();
+        let looking = Journal::look(&path).unwrap().unwrap();
+        let waiting = looking.reports_waiting().unwrap();
+        assert!(looking.db.execute("DELETE FROM outbox", []).is_err());
+        drop(looking);
+        assert_eq!(names(), before);
+        waiting
+    };
+    assert_eq!(waiting(), 1, "beside a slave");
+    drop(open);
+    assert_eq!(waiting(), 1, "after its end");
+}

@@ -10,7 +10,7 @@ mod spool;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -194,6 +194,12 @@ pub(super) fn try_abandon(folder: &Path) -> io::Result<bool> {
     }
     fs::write(abandoned(folder), "")?;
     Ok(true)
+}
+
+/// Whether a keeper holds the job in `folder`. Holds its lock for a moment at most, and writes nothing.
+pub(super) fn is_held(folder: &Path) -> bool {
+    File::open(folder.join("lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn open_lock(folder: &Path) -> io::Result<File> {
