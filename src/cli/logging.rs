@@ -6,6 +6,8 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::files;
+
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(super) enum Format {
@@ -19,9 +21,7 @@ pub(super) enum Format {
 /// Begins logging to standard error; `PYBOTS_LOG` says how much (`info` unless it is set).
 pub(super) fn start(format: Format) {
     // Not `EnvFilter`: what it can do besides takes memory for as long as the process runs.
-    let filter = std::env::var("PYBOTS_LOG")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let filter = files::variable("PYBOTS_LOG").and_then(|text| text.parse().ok());
     let filter = filter.unwrap_or_else(|| {
         Targets::new()
             .with_default(LevelFilter::INFO)
