@@ -26,7 +26,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("cfg(target_os", &["src/slave/isolation/"]),
     ("SystemTime::now", &["src/cli/clock.rs"]),
     ("env::var", &["src/cli/files.rs", "src/cli/up/server.rs"]),
-    ("rusqlite", &["src/slave/journal.rs", "src/status/store.rs"]),
+    (
+        "rusqlite",
+        &[
+            "src/slave/journal.rs",
+            "src/slave/journal/",
+            "src/status/store.rs",
+        ],
+    ),
     ("axum", &["src/status/web/"]),
     ("async_nats::", &["src/bus/"]),
     ("ed25519_dalek", &["src/trust/key.rs", "src/trust/key/"]),
