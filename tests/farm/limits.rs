@@ -206,17 +206,24 @@ async fn a73_memory_counts_for_the_whole_tree_and_what_is_shared_counts_once() {
     let tree = format!("{}wait", part.repeat(8));
     let fork = "(sleep 1; :) & ".repeat(8);
     let shared = format!("{}{fork}wait", filled(16));
-    let scripts = [("one", &*one), ("tree", &*tree), ("shared", &*shared)];
+    let mapped = "exec python3 -c 'import mmap, time; m = mmap.mmap(-1, 128 << 20); \
+                  [m.__setitem__(i, 1) for i in range(0, len(m), 4096)]; time.sleep(1000)'";
+    let scripts = [
+        ("one", &*one),
+        ("tree", &*tree),
+        ("mapped", mapped),
+        ("shared", &*shared),
+    ];
     for level in LEVELS {
         let farm = farm_with(level, "memory-mebibytes = 100", &scripts).await;
-        for (number, command) in (1..).zip(["one", "tree"]) {
+        for (number, command) in (1..).zip(["one", "tree", "mapped"]) {
             let outcome = outcome(&farm, number, command, None).await;
             let what = format!("{command} at {level:?}: {outcome:?}");
             assert_eq!(outcome.limit, Some(Limit::Memory), "{what}");
             assert_eq!(outcome.verdict, Verdict::Errored, "{what}");
             assert!(outcome.peak_memory > Some(100 << 20), "{what}");
         }
-        let outcome = outcome(&farm, 3, "shared", None).await;
+        let outcome = outcome(&farm, 4, "shared", None).await;
         assert_eq!(outcome.verdict, Verdict::Passed, "{level:?}: {outcome:?}");
     }
 }
