@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
+use super::tally::Ran;
 use crate::model::{Build, Outcome, PayloadId, ReportBody, Step, TestResults, Timestamp, Verdict};
 use crate::slave::config::SlaveConfig;
 use crate::slave::gate::Recipe;
 use crate::slave::journal::JournalError;
 use crate::slave::keeper::{self, Allowance, Ending, ExitRecord, Job};
+use crate::slave::results;
 use crate::slave::script::copy_script;
 use crate::slave::workspace::Workspace;
 
@@ -99,6 +101,30 @@ impl StepPlace<'_> {
         })
     }
 
+    /// What came of a step whose keeper left this record, and what a report says of it.
+    pub(super) async fn finished(
+        &self,
+        job: &Job,
+        record: ExitRecord,
+    ) -> Result<(Ran, ReportBody), StepFault> {
+        if let Ending::NotStarted(why) = record.ending {
+            return Err(StepFault::NotStarted(why));
+        }
+        let tests = results::gather_apart(self.workspace.reports.clone()).await;
+        let outcome = outcome(&record, tests);
+        let ran = Ran::Ended {
+            verdict: outcome.verdict,
+            log: outcome.log,
+            isolation: job.confinement.level,
+            network: job.confinement.network,
+        };
+        let finished = ReportBody::StepFinished {
+            step: self.number,
+            outcome,
+        };
+        Ok((ran, finished))
+    }
+
     /// What a report says of its start.
     pub(super) fn started(&self, job: &Job, started: Timestamp) -> ReportBody {
         ReportBody::StepStarted {
@@ -136,7 +162,7 @@ pub(super) async fn spawn(program: &Path, folder: &Path) -> io::Result<()> {
 }
 
 /// What a report says of how a script ended.
-pub(super) fn outcome(record: &ExitRecord, tests: Option<TestResults>) -> Outcome {
+fn outcome(record: &ExitRecord, tests: Option<TestResults>) -> Outcome {
     let (verdict, exit, signal, limit) = match record.ending {
         Ending::Exited(status) => (Verdict::of_exit(status), Some(status), None, None),
         Ending::Signalled(signal) => (Verdict::Failed, None, Some(signal), None),

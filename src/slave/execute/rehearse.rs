@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::job::{StepFault, StepPlace, outcome, spawn};
+use super::job::{StepFault, StepPlace, spawn};
 use super::tally::{Ran, Tally};
 use crate::model::{
     Build, BuilderName, Isolation, KeyId, PayloadId, Position, ProjectName, ReportBody, Source,
@@ -14,8 +14,7 @@ use crate::model::{
 use crate::slave::config::{SlaveConfig, WorkspaceRule};
 use crate::slave::gate::{Admitted, Gate, Refusal};
 use crate::slave::isolation::Abilities;
-use crate::slave::keeper::{self, Ending, Haste, Stage};
-use crate::slave::results;
+use crate::slave::keeper::{self, Haste, Stage};
 use crate::slave::script::look_at_script;
 use crate::slave::workspace::{Workspace, remove};
 
@@ -228,21 +227,8 @@ impl<'a> Scene<'a> {
                 Stage::Waiting | Stage::Broken => return Err(StepFault::NoRecord),
             }
         };
-        if let Ending::NotStarted(why) = record.ending {
-            return Err(StepFault::NotStarted(why));
-        }
-        let tests = results::gather_apart(self.workspace.reports.clone()).await;
-        let outcome = outcome(&record, tests);
-        let ran = Ran::Ended {
-            verdict: outcome.verdict,
-            log: outcome.log,
-            isolation: job.confinement.level,
-            network: job.confinement.network,
-        };
-        bodies.push(ReportBody::StepFinished {
-            step: place.number,
-            outcome,
-        });
+        let (ran, finished) = place.finished(&job, record).await?;
+        bodies.push(finished);
         Ok(ran)
     }
 

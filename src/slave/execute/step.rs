@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::job::{StepFault, StepPlace, outcome, spawn};
+use super::job::{StepFault, StepPlace, spawn};
 use super::tally::Ran;
 use super::{Executor, Stop};
-use crate::model::{PayloadId, ReportBody, Timestamp};
+use crate::model::{PayloadId, Timestamp};
 use crate::slave::isolation::JobGroup;
 use crate::slave::journal::{Entry, JournalError};
-use crate::slave::keeper::{self, Ending, Haste, Job, Stage};
+use crate::slave::keeper::{self, Haste, Job, Stage};
 use crate::slave::outbox::LogPlace;
-use crate::slave::results;
 use crate::slave::run::abandon;
 
 /// The pause after a folder could not be used.
@@ -87,21 +86,7 @@ impl Executor {
                 return Err(StepFault::NoRecord);
             }
         };
-        if let Ending::NotStarted(why) = record.ending {
-            return Err(StepFault::NotStarted(why));
-        }
-        let tests = results::gather_apart(place.workspace.reports.clone()).await;
-        let outcome = outcome(&record, tests);
-        let ran = Ran::Ended {
-            verdict: outcome.verdict,
-            log: outcome.log,
-            isolation: job.confinement.level,
-            network: job.confinement.network,
-        };
-        let finished = ReportBody::StepFinished {
-            step: place.number,
-            outcome,
-        };
+        let (ran, finished) = place.finished(&job, record).await?;
         self.voice
             .say(place.id, place.build, finished, vec![place.ended(&ran)])?;
         // From here on the shipper may send the rest and remove the folder.

@@ -52,7 +52,7 @@ pub enum KeeperError {
 ///
 /// # Errors
 ///
-/// [`KeeperError`]; then the script was not started.
+/// [`KeeperError`]: the script was not started, or how it ended could not be written down.
 pub fn keep(folder: &Path, clock: Clock, uptime: Uptime) -> Result<(), KeeperError> {
     let failed = |source| KeeperError::Folder {
         folder: folder.to_owned(),
