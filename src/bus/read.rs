@@ -52,7 +52,9 @@ fn most_of_a_batch(stream: Stream) -> usize {
         | Stream::Changes
         | Stream::Commands
         | Stream::Results
-        | Stream::Presence => 256,
+        | Stream::Presence
+        | Stream::Requests
+        | Stream::Lease => 256,
     }
 }
 

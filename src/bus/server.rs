@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::stream::Stream;
-use crate::model::SlaveName;
+use crate::model::{RequesterName, SlaveName};
 use crate::wire::Subjects;
 
 /// What a login is for.
@@ -17,6 +17,10 @@ pub enum Access {
     Master,
     /// One slave.
     Slave(SlaveName),
+    /// Somebody who may ask the master, and see what a viewer sees.
+    Requester(RequesterName),
+    /// The listener for webhooks, which may only hint.
+    Hooks,
     /// Anybody who only looks.
     Viewer,
 }
@@ -126,9 +130,16 @@ fn rights(subjects: &Subjects, access: &Access, user: &User) -> (Vec<String>, Ve
                 subjects.changes(),
                 subjects.commands(),
                 subjects.lead(),
+                subjects.releases(),
+                subjects.answers(),
+                subjects.lease(),
                 "$JS.API.>".to_owned(),
             ],
-            vec![format!("_INBOX.{MASTER_INBOX}.>"), subjects.live(">")],
+            vec![
+                format!("_INBOX.{MASTER_INBOX}.>"),
+                subjects.live(">"),
+                subjects.hints(),
+            ],
         ),
         Access::Slave(slave) => {
             let mut publish = vec![
@@ -156,6 +167,13 @@ fn rights(subjects: &Subjects, access: &Access, user: &User) -> (Vec<String>, Ve
             ];
             (publish, subscribe)
         }
+        Access::Requester(requester) => {
+            let mut publish = vec![subjects.request(requester)];
+            publish.extend(direct_get(&Stream::ALL));
+            let subscribe = vec![format!("_INBOX.{requester}.>"), subjects.live(">")];
+            (publish, subscribe)
+        }
+        Access::Hooks => (vec![subjects.hints()], vec!["_INBOX.hooks.>".to_owned()]),
         Access::Viewer => {
             let name = match user {
                 User::Viewer { user, .. } => user.as_str(),

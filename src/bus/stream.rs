@@ -28,11 +28,15 @@ pub enum Stream {
     Logs,
     /// Which slaves are alive.
     Presence,
+    /// What people asked of the master, and what it answered.
+    Requests,
+    /// Which master is alive.
+    Lease,
 }
 
 impl Stream {
     /// Every stream.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Keyring,
         Self::Roster,
         Self::Head,
@@ -41,6 +45,8 @@ impl Stream {
         Self::Results,
         Self::Logs,
         Self::Presence,
+        Self::Requests,
+        Self::Lease,
     ];
 
     /// Its name at the server.
@@ -55,6 +61,8 @@ impl Stream {
             Self::Results => "RESULTS",
             Self::Logs => "LOGS",
             Self::Presence => "PRESENCE",
+            Self::Requests => "REQUESTS",
+            Self::Lease => "LEASE",
         }
     }
 
@@ -63,11 +71,13 @@ impl Stream {
             Self::Keyring => vec![subjects.keyrings()],
             Self::Roster => vec![subjects.rosters()],
             Self::Head => vec![subjects.head()],
-            Self::Changes => vec![subjects.changes()],
+            Self::Changes => vec![subjects.changes(), subjects.releases()],
             Self::Commands => vec![subjects.commands(), subjects.lead()],
             Self::Results => vec![subjects.reports()],
             Self::Logs => vec![subjects.logs()],
             Self::Presence => vec![subjects.presences()],
+            Self::Requests => vec![subjects.requests(), subjects.answers()],
+            Self::Lease => vec![subjects.lease()],
         }
     }
 
@@ -130,6 +140,21 @@ impl Stream {
                 max_messages_per_subject: 1,
                 max_age: Duration::from_secs(60),
                 duplicate_window: Duration::from_secs(60),
+                ..base
+            },
+            // Somebody with a login could ask without end; who asks so much is not heard.
+            Self::Requests => Config {
+                max_messages_per_subject: 10_000,
+                max_age: Duration::from_secs(7 * 24 * 3600),
+                republish: live,
+                ..base
+            },
+            Self::Lease => Config {
+                storage: StorageType::Memory,
+                max_messages_per_subject: 1,
+                max_age: Duration::from_secs(60),
+                duplicate_window: Duration::from_secs(60),
+                republish: live,
                 ..base
             },
         }

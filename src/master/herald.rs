@@ -74,6 +74,8 @@ impl Watcher {
                 seen: (self.herald.clock)(),
                 commits: history.commits,
                 more: history.more,
+                rewritten: history.rewritten,
+                paths: None,
             };
             let sealed = seal(&self.herald.key, &self.herald.farm, &change);
             let subject = self

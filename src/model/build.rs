@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{BuilderName, NameError, ReportBody, Timestamp};
+use super::{BuilderName, NameError, PayloadId, ReportBody, Timestamp};
 
 /// One attempt, named `<builder>/<number>`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -212,17 +212,44 @@ impl BuildState {
         }
     }
 
-    /// The verdict at `now` of a build that was to be over by `finish_by`; none while it may still go on.
+    /// The verdict at `now` of a build in this state that is lost after `lost_after`; none while it may still go on.
     ///
     /// A build gone silent is lost by computation, in every fold alike, signed by nobody.
     #[must_use]
-    pub fn verdict(self, finish_by: Timestamp, now: Timestamp) -> Option<Verdict> {
+    pub fn verdict(self, lost_after: Timestamp, now: Timestamp) -> Option<Verdict> {
         match self {
             Self::Done { verdict, .. } => Some(verdict),
-            Self::Ordered | Self::Accepted | Self::Running { .. } if now > finish_by => {
+            Self::Ordered | Self::Accepted | Self::Running { .. } if now > lost_after => {
                 Some(Verdict::Lost)
             }
             Self::Ordered | Self::Accepted | Self::Running { .. } => None,
+        }
+    }
+}
+
+/// What a terminal report is beside one that a build has ended with already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecondEnd {
+    /// It came again.
+    Repeat,
+    /// The slave had said that it does not know; now it does.
+    Rescue,
+    /// Two ends of one build: it is disputed, and counts for nothing.
+    Contradiction,
+}
+
+impl SecondEnd {
+    /// Judges `new` beside `held`, each a terminal report and its verdict.
+    ///
+    /// `lost` after a real end contradicts it: the slave's journal, which forgets no end, is not the one that it was.
+    #[must_use]
+    pub fn of(held: (PayloadId, Verdict), new: (PayloadId, Verdict)) -> Self {
+        if held.0 == new.0 {
+            Self::Repeat
+        } else if held.1 == Verdict::Lost && new.1 != Verdict::Lost {
+            Self::Rescue
+        } else {
+            Self::Contradiction
         }
     }
 }
@@ -289,6 +316,21 @@ mod tests {
             BuildState::Accepted.verdict(finish_by, Timestamp(101)),
             Some(Verdict::Lost)
         );
+    }
+
+    #[test]
+    fn only_a_real_end_after_lost_is_a_rescue() {
+        let id = |n| PayloadId([n; 32]);
+        let (lost, passed) = ((id(1), Verdict::Lost), (id(2), Verdict::Passed));
+        assert_eq!(SecondEnd::of(passed, passed), SecondEnd::Repeat);
+        assert_eq!(SecondEnd::of(lost, passed), SecondEnd::Rescue);
+        for (held, new) in [
+            (passed, lost),
+            (passed, (id(3), Verdict::Passed)),
+            (lost, (id(3), Verdict::Lost)),
+        ] {
+            assert_eq!(SecondEnd::of(held, new), SecondEnd::Contradiction);
+        }
     }
 
     #[test]

@@ -21,11 +21,20 @@ pub struct Change {
     pub commits: Vec<Commit>,
     /// How many more there are than `commits` lists.
     pub more: u32,
+    /// Whether `previous` does not lead to `revision`: the branch was rewritten, or nobody knows its history any more.
+    pub rewritten: bool,
+    /// Every path in which the two revisions differ; none where that is not known, which counts as all of them.
+    pub paths: Option<Vec<Text>>,
 }
 
 impl Change {
     /// How many commits one change lists at most.
     pub const MAX_COMMITS: usize = 50;
+    /// How many paths one change lists at most, and how many bytes they have together at most; of a larger one they are
+    /// not known.
+    pub const MAX_PATHS: usize = 500;
+    /// See [`Change::MAX_PATHS`].
+    pub const MAX_PATH_BYTES: usize = 16 * 1024;
 }
 
 /// One commit of a change.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Branch, BuildId, BuilderName, CommandId, Digest, FarmId, InstanceId, KeyId, ParameterName,
-    PayloadId, Position, ProjectName, RepositoryName, Revision, SlaveName, Text, Timestamp,
+    Branch, BuildId, BuildState, BuilderName, CommandId, Digest, FarmId, InstanceId, KeyId,
+    ParameterName, PayloadId, Position, ProjectName, RepositoryName, Revision, SlaveName, Text,
+    Timestamp,
 };
 
 /// A signed request to one builder.
@@ -71,6 +72,23 @@ impl Build {
     pub const MAX_JUMP: u64 = 1 << 32;
     /// How far clocks may disagree.
     pub const CLOCK_SKEW: Duration = Duration::from_secs(120);
+
+    /// When a build in `state` should have been accepted, or be over, whichever it waits for.
+    #[must_use]
+    pub fn deadline(&self, state: BuildState) -> Timestamp {
+        match state {
+            BuildState::Ordered => self.accept_by,
+            BuildState::Accepted | BuildState::Running { .. } | BuildState::Done { .. } => {
+                self.finish_by
+            }
+        }
+    }
+
+    /// The last moment at which a build in `state` may still go on. Later it is lost, until its slave says otherwise.
+    #[must_use]
+    pub fn lost_after(&self, state: BuildState) -> Timestamp {
+        self.deadline(state).after(Self::CLOCK_SKEW)
+    }
 
     /// `<builder>/<number>`.
     #[must_use]
@@ -149,6 +167,26 @@ pub struct Cancel {
     pub issued: Timestamp,
     /// Why.
     pub reason: Text,
+    /// Who asked, where a person did.
+    pub requester: Option<Text>,
+    /// The request that asked, where one did.
+    pub request: Option<PayloadId>,
+}
+
+/// A leading master's regular sign of life to those who stand by. What counts as its word is fenced by [`Lead`] alone; this
+/// only says that nobody else needs to take the lead.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// The farm.
+    pub farm: FarmId,
+    /// The lease of its [`Lead`].
+    pub lease: u64,
+    /// Which process.
+    pub instance: InstanceId,
+    /// When, by its own clock.
+    pub issued: Timestamp,
+    /// For how long nobody else should take the lead; zero, if it gives up the lead.
+    pub lasts: Duration,
 }
 
 /// The first thing that a leading master publishes: from here on it commands.

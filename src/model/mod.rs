@@ -13,16 +13,18 @@ mod file;
 mod instances;
 mod keyring;
 mod name;
+mod release;
 mod report;
+mod request;
 mod revision;
 mod roster;
 mod text;
 mod time;
 
-pub use build::{BuildId, BuildIdError, BuildState, Verdict};
+pub use build::{BuildId, BuildIdError, BuildState, SecondEnd, Verdict};
 pub use chain::{ChainFaults, ReportChain};
 pub use change::{Change, Commit};
-pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Source, Step};
+pub use command::{Build, Cancel, Command, Experiment, ExperimentRole, Lead, Lease, Source, Step};
 pub use coverage::{Coverage, KeyringsHeld};
 pub use digest::{Digest, DigestError, FarmId, InstanceId, KeyId, PayloadId, PublicKey};
 pub use file::FileFault;
@@ -30,12 +32,14 @@ pub use instances::Instances;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
 pub use name::{
     BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
-    SlaveName,
+    RequesterName, SlaveName,
 };
+pub use release::{Release, ReleaseOrigin, Version, VersionError};
 pub use report::{
     ClockOffset, Counted, FailedTest, Isolation, Limit, LogChunk, Network, Outcome, Presence,
     Report, ReportBody, TestResults,
 };
+pub use request::{Answer, Denial, Request, Verb, Wish};
 pub use revision::{Branch, BranchError, Revision, RevisionError};
 pub use roster::{Roster, RosterLine, SlaveState};
 pub use text::{Text, TextError};

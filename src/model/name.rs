@@ -129,6 +129,10 @@ name!(
     ProjectName, "a project's name", MAX_TOKEN_LEN, "-"
 );
 name!(
+    /// Name of somebody who may ask the master for something; one token of a NATS subject.
+    RequesterName, "a requester's name", MAX_TOKEN_LEN, "-"
+);
+name!(
     /// The name that a slave's owner maps to a script.
     CommandId, "a command id", 64, "._-"
 );

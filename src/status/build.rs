@@ -2,7 +2,7 @@
 
 use crate::model::{
     Build, BuildId, BuildState, CommandId, Digest, Isolation, KeyId, LogChunk, Network, Outcome,
-    PayloadId, Report, ReportBody, Text, Timestamp, Verdict,
+    PayloadId, Report, ReportBody, SecondEnd, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, Verified};
 
@@ -129,8 +129,7 @@ impl BuildStatus {
     /// The verdict at `now`; none while it may still go on. A build gone silent is lost, by computation.
     #[must_use]
     pub fn verdict(&self, now: Timestamp) -> Option<Verdict> {
-        let silent_after = self.order.finish_by.after(Build::CLOCK_SKEW);
-        self.state.verdict(silent_after, now)
+        self.state.verdict(self.order.lost_after(self.state), now)
     }
 
     /// Whether its slave has signed two different ends of it. The first is shown, and counts for nothing.
@@ -268,22 +267,24 @@ impl BuildStatus {
         self.state = self.state.after(&said.body, said.issued);
     }
 
-    /// The first end stands. After `lost`, which says that the slave does not know, a real one is a rescue; everything else
-    /// comes from a slave that had ended the build already, and contradicts that. So does `lost` after a real end: the
-    /// slave's journal, which forgets no end, is not the one that it was.
+    /// The first end stands; only a rescue takes its place.
     fn end(&mut self, ending: Ending) {
-        let lost = |ending: &Ending| ending.body.verdict() == Some(Verdict::Lost);
-        match &self.ending {
-            Some(held) if held.report == ending.report => {}
-            Some(held) if lost(&ending) || !lost(held) => {
-                let known = |known: &Ending| known.report == ending.report;
-                if self.contradictions.len() < MAX_CONTRADICTIONS
-                    && !self.contradictions.iter().any(known)
-                {
-                    self.contradictions.push(ending);
+        let end = |ending: &Ending| Some((ending.report, ending.body.verdict()?));
+        let held = self.ending.as_ref().and_then(end);
+        match held.zip(end(&ending)) {
+            None => self.ending = Some(ending),
+            Some((held, new)) => match SecondEnd::of(held, new) {
+                SecondEnd::Repeat => {}
+                SecondEnd::Rescue => self.ending = Some(ending),
+                SecondEnd::Contradiction => {
+                    let known = |known: &Ending| known.report == ending.report;
+                    if self.contradictions.len() < MAX_CONTRADICTIONS
+                        && !self.contradictions.iter().any(known)
+                    {
+                        self.contradictions.push(ending);
+                    }
                 }
-            }
-            None | Some(_) => self.ending = Some(ending),
+            },
         }
     }
 }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use super::verify::{Part, chain, verify};
 use crate::model::{
-    Change, Command, FarmId, Head, KeyId, Keyring, Lead, LogChunk, PayloadId, Position, Presence,
-    Report, Roster, Text,
+    Answer, Change, Command, FarmId, Head, KeyId, Keyring, Lead, Lease, LogChunk, PayloadId,
+    Position, Presence, Release, Report, Request, Roster, Text,
 };
 use crate::trust::{
     KeyringError, Learnt, OpenError, Purpose, Reader, RosterError, open_first, payload_id,
@@ -230,6 +230,7 @@ fn judge_unknown(found: &mut Explanation, bytes: &[u8]) {
 const EARLIER: &str = "a rule that comes before is broken";
 const NO_KEYS: &str = "no keyring was given";
 const OLD: &str = "the keyrings that were given hold it already, or a newer one";
+const NO_REQUESTERS: &str = "only the master's configuration says whose key this is";
 const NO_ROSTER: &str = "no roster was given, which says whose key this is";
 
 fn judge(found: &mut Explanation, known: Known, kind: Kind, bytes: &[u8]) {
@@ -243,6 +244,10 @@ fn judge(found: &mut Explanation, known: Known, kind: Kind, bytes: &[u8]) {
         Kind::Report => judge_message::<Report>(&known, bytes),
         Kind::Log => judge_message::<LogChunk>(&known, bytes),
         Kind::Presence => judge_message::<Presence>(&known, bytes),
+        Kind::Release => judge_message::<Release>(&known, bytes),
+        Kind::Request => judge_message::<Request>(&known, bytes),
+        Kind::Answer => judge_message::<Answer>(&known, bytes),
+        Kind::Lease => judge_message::<Lease>(&known, bytes),
     };
     found.signature = Some(signature);
     found.broken = broken;
@@ -335,6 +340,9 @@ fn judge_message<T: Payload>(known: &Known, bytes: &[u8]) -> Judged {
     if T::KIND.signer() == Role::Report && reader.roster().is_none() {
         return judge_unsigned::<T>(known, NO_ROSTER, bytes);
     }
+    if T::KIND.signer() == Role::Requester && !reader.lets_anybody_ask() {
+        return judge_unsigned::<T>(known, NO_REQUESTERS, bytes);
+    }
     match reader.open::<T>(bytes, known.purpose) {
         Ok(_) => (Signature::Matches, None),
         Err(error) => (checked(&error), Some(Broken::new(error.code(), &error))),
@@ -351,6 +359,7 @@ fn checked(error: &OpenError) -> Signature {
         OpenError::Payload(_)
         | OpenError::OtherFarm(_)
         | OpenError::NotTheReporter { .. }
+        | OpenError::NotTheRequester { .. }
         | OpenError::Revoked(_)
         | OpenError::OutsideWindow(_) => Signature::Matches,
     }

@@ -363,10 +363,10 @@ mod tests {
             (2, at(203), 1)
         );
         assert_eq!(running.step_name.unwrap().as_str(), "test-project");
-        // The first is silent beyond its deadline and the skew: lost, and not running.
-        assert_eq!(board.verdict_of(&first.id(), at(300)), None);
-        assert_eq!(board.verdict_of(&first.id(), at(301)), Some(Verdict::Lost));
-        assert_eq!(board.rows(at(301))[2].waiting, 0);
+        // The first is silent beyond the time to accept it and the skew: lost, and not running.
+        assert_eq!(board.verdict_of(&first.id(), at(250)), None);
+        assert_eq!(board.verdict_of(&first.id(), at(251)), Some(Verdict::Lost));
+        assert_eq!(board.rows(at(251))[2].waiting, 0);
     }
 
     #[test]

@@ -243,6 +243,8 @@ impl Sample {
                 committed: at(0),
             }],
             more: 0,
+            rewritten: false,
+            paths: None,
         };
         self.verify(&self.signing, &change)
     }
@@ -265,6 +267,8 @@ impl Sample {
             target: id(build),
             issued: build.issued,
             reason: text("not needed any more"),
+            requester: None,
+            request: None,
         };
         let command = self.verify(&self.signing, &Command::Cancel(cancel));
         Event::Ordered { sequence, command }

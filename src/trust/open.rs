@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 use super::chain::Chain;
 use super::digest::payload_id;
-use super::key::SoundKey;
+use super::key::{SoundKey, UnsoundKey};
 use super::keyring::KeyringError;
 use crate::model::{
-    FarmId, KeyId, PayloadId, PublicKey, RevocationReason, Roster, RosterLine, SigningKeyWindow,
-    SlaveName, Timestamp,
+    FarmId, KeyId, PayloadId, PublicKey, RequesterName, RevocationReason, Roster, RosterLine,
+    SigningKeyWindow, SlaveName, Timestamp,
 };
 use crate::wire::{Envelope, EnvelopeError, Kind, Payload, PayloadError, Role, decode};
 
@@ -123,6 +123,14 @@ pub enum OpenError {
         /// In whose name.
         slave: SlaveName,
     },
+    /// A requester's key, but in another one's name.
+    #[error("key {key} is not that of requester {requester}")]
+    NotTheRequester {
+        /// Who signed.
+        key: KeyId,
+        /// In whose name.
+        requester: RequesterName,
+    },
     /// The signing key was revoked.
     #[error("key {0} is revoked")]
     Revoked(KeyId),
@@ -143,6 +151,7 @@ impl OpenError {
             Self::Payload(_) => "E-PAYLOAD",
             Self::OtherFarm(_) => "E-FARM",
             Self::NotTheReporter { .. } => "E-REPORTER",
+            Self::NotTheRequester { .. } => "E-REQUESTER",
             Self::Revoked(_) => "E-REVOKED",
             Self::OutsideWindow(_) => "E-KEY-WINDOW",
         }
@@ -171,6 +180,7 @@ pub struct Reader {
     signers: BTreeMap<KeyId, Signer>,
     reporters: BTreeMap<KeyId, Reporter>,
     roster: Option<Verified<Roster>>,
+    requesters: BTreeMap<KeyId, (SoundKey, RequesterName)>,
 }
 
 impl Reader {
@@ -186,6 +196,7 @@ impl Reader {
             chain,
             reporters: BTreeMap::new(),
             roster: None,
+            requesters: BTreeMap::new(),
         })
     }
 
@@ -193,6 +204,31 @@ impl Reader {
     #[must_use]
     pub fn farm(&self) -> &FarmId {
         self.chain.farm()
+    }
+
+    /// From now on these may ask, and nobody else. That is this party's own word: no roster names requesters.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsoundKey`]; those who might ask before still may.
+    pub fn let_ask<'a>(
+        &mut self,
+        requesters: impl IntoIterator<Item = (&'a RequesterName, PublicKey)>,
+    ) -> Result<(), UnsoundKey> {
+        self.requesters = requesters
+            .into_iter()
+            .map(|(name, key)| {
+                let key = SoundKey::new(key)?;
+                Ok((key.id(), (key, name.clone())))
+            })
+            .collect::<Result<_, UnsoundKey>>()?;
+        Ok(())
+    }
+
+    /// Whether there is anybody who may ask.
+    #[must_use]
+    pub fn lets_anybody_ask(&self) -> bool {
+        !self.requesters.is_empty()
     }
 
     /// Opens a message: the one way to a [`Verified`] value.
@@ -229,9 +265,10 @@ impl Reader {
         {
             return Err(OpenError::OtherFarm(*farm));
         }
-        let standing = match body.reporter() {
-            Some(slave) => self.report_standing(signer, slave)?,
-            None => self.signing_standing(signer, body.issued(), purpose)?,
+        let standing = match (body.reporter(), body.requester()) {
+            (Some(slave), _) => self.report_standing(signer, slave)?,
+            (None, Some(requester)) => self.request_standing(signer, requester)?,
+            (None, None) => self.signing_standing(signer, body.issued(), purpose)?,
         };
         Ok(Verified {
             body,
@@ -247,6 +284,21 @@ impl Reader {
             Role::Master => None,
             Role::Signing => self.signers.get(signer).map(|signer| &signer.key),
             Role::Report => self.reporters.get(signer).map(|reporter| &reporter.key),
+            Role::Requester => self.requesters.get(signer).map(|(key, _)| key),
+        }
+    }
+
+    fn request_standing(
+        &self,
+        signer: KeyId,
+        requester: &RequesterName,
+    ) -> Result<Standing, OpenError> {
+        match self.requesters.get(&signer) {
+            Some((_, name)) if name == requester => Ok(Standing::Good),
+            Some(_) | None => Err(OpenError::NotTheRequester {
+                key: signer,
+                requester: requester.clone(),
+            }),
         }
     }
 

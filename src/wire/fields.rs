@@ -4,7 +4,10 @@ use super::codec::PayloadError;
 use super::kind::Kind;
 use super::message::Message as _;
 use super::payload::decode;
-use crate::model::{Change, Command, Head, Keyring, Lead, LogChunk, Presence, Report, Roster};
+use crate::model::{
+    Answer, Change, Command, Head, Keyring, Lead, Lease, LogChunk, Presence, Release, Report,
+    Request, Roster,
+};
 
 /// A value of a payload, with the names that this program has for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,5 +43,9 @@ pub fn name_fields(kind: Kind, payload: &[u8]) -> Result<Named, PayloadError> {
         Kind::Report => decode::<Report>(payload)?.named(),
         Kind::Log => decode::<LogChunk>(payload)?.named(),
         Kind::Presence => decode::<Presence>(payload)?.named(),
+        Kind::Release => decode::<Release>(payload)?.named(),
+        Kind::Request => decode::<Request>(payload)?.named(),
+        Kind::Answer => decode::<Answer>(payload)?.named(),
+        Kind::Lease => decode::<Lease>(payload)?.named(),
     })
 }

@@ -11,6 +11,8 @@ pub enum Role {
     Signing,
     /// A slave's own report key.
     Report,
+    /// The key of somebody whom the master's configuration lets ask.
+    Requester,
 }
 
 /// A kind of message. It stands in the content type and in the signed context, so that one kind never passes as another.
@@ -34,11 +36,19 @@ pub enum Kind {
     Log,
     /// A slave's sign of life.
     Presence,
+    /// A project has released a version.
+    Release,
+    /// Somebody asks the master for something.
+    Request,
+    /// What the master says to that.
+    Answer,
+    /// The leading master's sign of life.
+    Lease,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Keyring,
         Self::Roster,
         Self::Head,
@@ -48,6 +58,10 @@ impl Kind {
         Self::Report,
         Self::Log,
         Self::Presence,
+        Self::Release,
+        Self::Request,
+        Self::Answer,
+        Self::Lease,
     ];
 
     /// Its name on the wire.
@@ -63,6 +77,10 @@ impl Kind {
             Self::Report => "report",
             Self::Log => "log",
             Self::Presence => "presence",
+            Self::Release => "release",
+            Self::Request => "request",
+            Self::Answer => "answer",
+            Self::Lease => "lease",
         }
     }
 
@@ -85,7 +103,15 @@ impl Kind {
     pub fn signer(self) -> Role {
         match self {
             Self::Keyring => Role::Master,
-            Self::Roster | Self::Head | Self::Lead | Self::Change | Self::Command => Role::Signing,
+            Self::Roster
+            | Self::Head
+            | Self::Lead
+            | Self::Change
+            | Self::Command
+            | Self::Release
+            | Self::Answer
+            | Self::Lease => Role::Signing,
+            Self::Request => Role::Requester,
             Self::Report | Self::Log | Self::Presence => Role::Report,
         }
     }
@@ -94,8 +120,9 @@ impl Kind {
     #[must_use]
     pub fn max_len(self) -> usize {
         match self {
-            Self::Command => 16 * 1024,
-            Self::Head | Self::Lead => 1024,
+            Self::Command | Self::Request => 16 * 1024,
+            Self::Head | Self::Lead | Self::Release | Self::Lease => 1024,
+            Self::Answer => 4 * 1024,
             Self::Keyring | Self::Change | Self::Report | Self::Log | Self::Presence => 64 * 1024,
             // Lines are never removed; about 250 bytes each, so some 3,000 slaves, within NATS's own 1 MiB.
             Self::Roster => 768 * 1024,

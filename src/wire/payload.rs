@@ -5,8 +5,8 @@ use super::ext::Ext;
 use super::kind::Kind;
 use super::message::{decode_message, encode_message};
 use crate::model::{
-    Change, Command, FarmId, Head, Keyring, Lead, LogChunk, Presence, Report, Roster, SlaveName,
-    Timestamp,
+    Answer, Change, Command, FarmId, Head, Keyring, Lead, Lease, LogChunk, Presence, Release,
+    Report, Request, RequesterName, Roster, SlaveName, Timestamp,
 };
 
 mod sealed {
@@ -29,6 +29,11 @@ pub trait Payload: Sized + sealed::Sealed {
         None
     }
 
+    /// The person that speaks in it, for what requesters sign.
+    fn requester(&self) -> Option<&RequesterName> {
+        None
+    }
+
     /// Its one spelling.
     #[doc(hidden)]
     fn to_payload(&self) -> Vec<u8>;
@@ -38,7 +43,7 @@ pub trait Payload: Sized + sealed::Sealed {
 }
 
 macro_rules! payload {
-    ($type:ident, $kind:ident, $farm:expr, $issued:expr $(, $reporter:expr)?) => {
+    ($type:ident, $kind:ident, $farm:expr, $issued:expr $(, reporter $reporter:expr)? $(, requester $requester:expr)?) => {
         impl sealed::Sealed for $type {}
 
         impl Payload for $type {
@@ -59,6 +64,11 @@ macro_rules! payload {
                 reporter(self)
             })?
 
+            $(fn requester(&self) -> Option<&RequesterName> {
+                let requester: fn(&Self) -> Option<&RequesterName> = $requester;
+                requester(self)
+            })?
+
             fn to_payload(&self) -> Vec<u8> {
                 encode_message(self, &Ext::default())
             }
@@ -76,19 +86,37 @@ payload!(Head, Head, |it| Some(&it.farm), |it| it.time);
 payload!(Lead, Lead, |it| Some(&it.farm), |it| it.issued);
 payload!(Change, Change, |it| Some(&it.farm), |it| it.seen);
 payload!(Command, Command, |it| Some(it.farm()), Command::issued);
-payload!(Report, Report, |it| Some(&it.farm), |it| it.issued, |it| {
-    Some(&it.slave)
-});
-payload!(LogChunk, Log, |it| Some(&it.farm), |it| it.issued, |it| {
-    Some(&it.slave)
-});
+payload!(
+    Report,
+    Report,
+    |it| Some(&it.farm),
+    |it| it.issued,
+    reporter | it | Some(&it.slave)
+);
+payload!(
+    LogChunk,
+    Log,
+    |it| Some(&it.farm),
+    |it| it.issued,
+    reporter | it | Some(&it.slave)
+);
 payload!(
     Presence,
     Presence,
     |it| Some(&it.farm),
     |it| it.issued,
-    |it| Some(&it.slave)
+    reporter | it | Some(&it.slave)
 );
+payload!(Release, Release, |it| Some(&it.farm), |it| it.seen);
+payload!(
+    Request,
+    Request,
+    |it| Some(&it.farm),
+    |it| it.issued,
+    requester | it | Some(&it.requester)
+);
+payload!(Answer, Answer, |it| Some(&it.farm), |it| it.issued);
+payload!(Lease, Lease, |it| Some(&it.farm), |it| it.issued);
 
 /// The one spelling of `payload`, without the `ext` that it may have been read with: the id of what was received is taken
 /// of the bytes received.

@@ -2,7 +2,9 @@
 
 use data_encoding::HEXLOWER;
 
-use crate::model::{BuildId, BuilderName, FarmId, Position, RepositoryName, SlaveName};
+use crate::model::{
+    BuildId, BuilderName, FarmId, Position, ProjectName, RepositoryName, RequesterName, SlaveName,
+};
 
 /// The subjects of one farm, `pybots.<farm>.…`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +75,60 @@ impl Subjects {
     #[must_use]
     pub fn changes(&self) -> String {
         format!("{}.change.*.*", self.prefix)
+    }
+
+    /// Releases of one project.
+    #[must_use]
+    pub fn release(&self, project: &ProjectName) -> String {
+        format!("{}.release.{project}", self.prefix)
+    }
+
+    /// Every release.
+    #[must_use]
+    pub fn releases(&self) -> String {
+        format!("{}.release.*", self.prefix)
+    }
+
+    /// What one requester asks.
+    #[must_use]
+    pub fn request(&self, requester: &RequesterName) -> String {
+        format!("{}.request.{requester}", self.prefix)
+    }
+
+    /// Every request.
+    #[must_use]
+    pub fn requests(&self) -> String {
+        format!("{}.request.*", self.prefix)
+    }
+
+    /// What the master answers to one requester.
+    #[must_use]
+    pub fn answer(&self, requester: &RequesterName) -> String {
+        format!("{}.answer.{requester}", self.prefix)
+    }
+
+    /// Every answer.
+    #[must_use]
+    pub fn answers(&self) -> String {
+        format!("{}.answer.*", self.prefix)
+    }
+
+    /// The leading master's signs of life.
+    #[must_use]
+    pub fn lease(&self) -> String {
+        format!("{}.lease", self.prefix)
+    }
+
+    /// A hint that one repository may have changed. Nobody signs it and nobody keeps it.
+    #[must_use]
+    pub fn hint(&self, repository: &RepositoryName) -> String {
+        format!("{}.hint.{repository}", self.prefix)
+    }
+
+    /// Every hint.
+    #[must_use]
+    pub fn hints(&self) -> String {
+        format!("{}.hint.*", self.prefix)
     }
 
     /// Commands for one builder of one slave.

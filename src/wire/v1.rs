@@ -12,12 +12,13 @@ use super::ext::Ext;
 use super::fields::Named;
 use super::message::{Message, either, message};
 use crate::model::{
-    Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit, Counted,
-    Digest, Experiment, ExperimentRole, FailedTest, FarmId, FarmName, Head, InstanceId, Isolation,
-    KeyId, Keyring, Lead, Limit, LogChunk, Network, Outcome, ParameterName, PayloadId, Position,
-    Presence, ProjectName, PublicKey, Report, ReportBody, RepositoryName, Revision,
-    RevocationReason, RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState,
-    Source, Step, TestResults, Text, Timestamp, Verdict,
+    Answer, Branch, Build, BuilderName, Cancel, Change, ClockOffset, Command, CommandId, Commit,
+    Counted, Denial, Digest, Experiment, ExperimentRole, FailedTest, FarmId, FarmName, Head,
+    InstanceId, Isolation, KeyId, Keyring, Lead, Lease, Limit, LogChunk, Network, Outcome,
+    ParameterName, PayloadId, Position, Presence, ProjectName, PublicKey, Release, ReleaseOrigin,
+    Report, ReportBody, RepositoryName, Request, RequesterName, Revision, RevocationReason,
+    RevokedKey, Roster, RosterLine, SigningKeyWindow, SlaveName, SlaveState, Source, Step,
+    TestResults, Text, Timestamp, Verdict, Version, Wish,
 };
 
 text!(
@@ -28,9 +29,11 @@ text!(
     ParameterName,
     ProjectName,
     RepositoryName,
+    RequesterName,
     Revision,
     SlaveName,
-    Text
+    Text,
+    Version
 );
 bytes!(Digest, FarmId, InstanceId, KeyId, PayloadId, PublicKey);
 
@@ -129,6 +132,8 @@ message!(Change {
     5 => seen,
     6 => commits,
     7 => more,
+    8 => rewritten,
+    9 => paths,
 });
 record!(Commit { 0 => revision, 1 => author, 2 => subject, 3 => committed });
 
@@ -166,7 +171,16 @@ record!(Step {
 });
 record!(Experiment { 0 => id, 1 => role, 2 => baseline });
 number!(ExperimentRole { 0 => Confirm, 1 => Blame, 2 => Bisect });
-message!(Cancel { 0 => farm, 1 => slave, 2 => builder, 3 => target, 4 => issued, 5 => reason });
+message!(Cancel {
+    0 => farm,
+    1 => slave,
+    2 => builder,
+    3 => target,
+    4 => issued,
+    5 => reason,
+    6 => requester,
+    7 => request,
+});
 
 message!(Report {
     0 => farm,
@@ -263,3 +277,26 @@ message!(Presence {
     10 => rejected,
     11 => clock,
 });
+
+message!(Release {
+    0 => farm,
+    1 => project,
+    2 => version,
+    3 => previous,
+    4 => seen,
+    5 => origin,
+    6 => request,
+});
+number!(ReleaseOrigin { 0 => Tag, 1 => Index, 2 => Request });
+message!(Request { 0 => farm, 1 => requester, 2 => nonce, 3 => issued, 4 => reason, 5 => wish });
+choice!(Wish {
+    0 => Force { 0 => builder, 1 => sources },
+    1 => Cancel { 0 => builder, 1 => number },
+    2 => Retry { 0 => builder, 1 => number },
+    3 => Pause { 0 => builder, 1 => until },
+    4 => Resume { 0 => builder },
+    5 => Release { 0 => project, 1 => version },
+});
+message!(Answer { 0 => farm, 1 => request, 2 => requester, 3 => issued, 4 => denial });
+record!(Denial { 0 => code, 1 => detail });
+message!(Lease { 0 => farm, 1 => lease, 2 => instance, 3 => issued, 4 => lasts });

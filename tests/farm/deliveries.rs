@@ -232,6 +232,8 @@ async fn a10_a132_commands_in_another_order_are_decided_by_their_ids() {
         target: id,
         issued: now(),
         reason: Text::tidy("a test"),
+        requester: None,
+        request: None,
     });
     let sealed = seal(&farm.signing, &farm.id, &cancel);
     let subject = farm.bus.subjects().command(&third.slave, &third.builder);

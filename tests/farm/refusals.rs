@@ -302,6 +302,8 @@ pub(crate) async fn cancel(farm: &Farm, target: PayloadId) {
         target,
         issued: now(),
         reason: Text::tidy("a test"),
+        requester: None,
+        request: None,
     };
     let sealed = seal(&farm.signing, &farm.id, &Command::Cancel(cancel));
     farm.publish(farm.bus.subjects().command(&slave, &builder), sealed.bytes)

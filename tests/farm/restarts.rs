@@ -125,6 +125,8 @@ async fn a80_a_cancel_outlives_the_slave_that_took_it() {
         target: waiting,
         issued: now(),
         reason: Text::tidy("a test"),
+        requester: None,
+        request: None,
     });
     let subject = farm
         .bus

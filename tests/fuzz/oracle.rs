@@ -16,7 +16,8 @@ use allocation_counter::measure;
 use coset::cbor::{Value, de, ser};
 use ed25519_dalek::{Signer as _, SigningKey};
 use pybots::model::{
-    Change, Command, FarmId, Head, KeyId, Keyring, Lead, LogChunk, Presence, Report, Roster,
+    Answer, Change, Command, FarmId, Head, KeyId, Keyring, Lead, Lease, LogChunk, Presence,
+    Release, Report, Request, RequesterName, Roster,
 };
 use pybots::trust::{Purpose, Reader, SecretKey, sha256};
 use pybots::wire::{
@@ -72,6 +73,10 @@ impl Target {
             Self::Message(Kind::Report) => check_message::<Report>(bytes),
             Self::Message(Kind::Log) => check_message::<LogChunk>(bytes),
             Self::Message(Kind::Presence) => check_message::<Presence>(bytes),
+            Self::Message(Kind::Release) => check_message::<Release>(bytes),
+            Self::Message(Kind::Request) => check_message::<Request>(bytes),
+            Self::Message(Kind::Answer) => check_message::<Answer>(bytes),
+            Self::Message(Kind::Lease) => check_message::<Lease>(bytes),
             Self::Bundle => check_bundle(bytes),
         }
     }
@@ -97,6 +102,9 @@ fn golden() -> Reader {
     reader
         .learn_roster(include_bytes!("../golden/good/roster.cbor"))
         .expect("the golden roster opens");
+    let ada: RequesterName = "ada".parse().expect("a name");
+    let key = SecretKey::from_seed(&[0x51; 32]).public();
+    reader.let_ask([(&ada, key)]).expect("a sound key");
     reader
 }
 
@@ -106,6 +114,7 @@ fn sign(kind: Kind, payload: &[u8], farm: Option<&FarmId>) -> Envelope {
         Role::Master => [0x01; 32],
         Role::Signing => [0x11; 32],
         Role::Report => [0x21; 32],
+        Role::Requester => [0x51; 32],
     };
     let mut envelope = Envelope {
         kind,

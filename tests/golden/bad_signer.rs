@@ -1,6 +1,8 @@
 //! Well-formed messages that were not signed by whom, for whom, or when they should have been.
 
-use pybots::model::{Change, Command, Head, Lead, LogChunk, Presence, Report, ReportBody, Roster};
+use pybots::model::{
+    Change, Command, Head, Lead, LogChunk, Presence, Report, ReportBody, Request, Roster,
+};
 use pybots::trust::seal;
 use pybots::wire::{Kind, Payload, encode};
 
@@ -20,6 +22,7 @@ fn signers() -> Vec<Bad> {
     let cancel = encode(&values::command_to_cancel());
     let report = encode(&values::report(accepted()));
     let roster = encode(&next_roster());
+    let request = encode(&values::request(values::wishes().remove(0).1));
     [
         (
             "signer-unknown",
@@ -83,6 +86,34 @@ fn signers() -> Vec<Bad> {
             Key::Stranger,
             &report,
             "the roster gives this key to nobody",
+        ),
+        (
+            "signer-requester-of-command",
+            Kind::Command,
+            Key::AdaRequester,
+            &cancel,
+            "who may ask signs requests, never a command",
+        ),
+        (
+            "signer-signing-key-of-request",
+            Kind::Request,
+            Key::Signing,
+            &request,
+            "the signing key never asks",
+        ),
+        (
+            "signer-slave-of-request",
+            Kind::Request,
+            Key::OakReport,
+            &request,
+            "a slave may not ask",
+        ),
+        (
+            "signer-requester-of-answer",
+            Kind::Answer,
+            Key::AdaRequester,
+            &encode(&values::answer()),
+            "nobody answers a request but the master",
         ),
     ]
     .into_iter()
@@ -215,7 +246,26 @@ fn names() -> Vec<Bad> {
     ]
     .into_iter()
     .map(|bad| bad.refused("E-REPORTER", "NotTheReporter {", why))
+    .chain([another_requester()])
     .collect()
+}
+
+fn another_requester() -> Bad {
+    let request = Request {
+        requester: values::name("eve"),
+        ..values::request(values::wishes().remove(0).1)
+    };
+    Bad::payload(
+        "requester-of-request",
+        Kind::Request,
+        Key::AdaRequester,
+        &encode(&request),
+    )
+    .refused(
+        "E-REQUESTER",
+        "NotTheRequester {",
+        "ada signed it, and it asks in the name of eve",
+    )
 }
 
 /// Keys that were in force at another time than now, or than the message says.

@@ -76,6 +76,14 @@ pub(crate) fn good() -> Vec<Good> {
         ),
         read_as("ext-of-log", Key::OakReport, values::log()),
         read_as("ext-of-presence", Key::OakReport, values::presence()),
+        read_as("ext-of-release", Key::Signing, values::release()),
+        read_as(
+            "ext-of-request",
+            Key::AdaRequester,
+            values::request(values::wishes().remove(0).1),
+        ),
+        read_as("ext-of-answer", Key::Signing, values::answer()),
+        read_as("ext-of-lease", Key::Signing, values::lease()),
     ]
 }
 

@@ -38,6 +38,7 @@ pub(crate) enum Key {
     OakBus = 0x31,
     ElmBus = 0x32,
     YewBus = 0x33,
+    AdaRequester = 0x51,
     OtherMaster = 0x41,
     OtherSigning = 0x42,
     Stranger = 0x99,
@@ -211,5 +212,8 @@ pub(crate) fn reader() -> Reader {
     reader
         .learn_roster(&roster.bytes)
         .expect("the golden roster opens");
+    reader
+        .let_ask([(&name("ada"), Key::AdaRequester.public())])
+        .expect("the golden requester's key is sound");
     reader
 }

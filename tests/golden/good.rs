@@ -64,6 +64,16 @@ pub(crate) fn all() -> Vec<Good> {
             Key::Signing,
             Command::Cancel(values::cancel()),
         ),
+        message(
+            "command-cancel-asked",
+            Key::Signing,
+            Command::Cancel(values::asked_cancel()),
+        ),
+        message("release", Key::Signing, values::release()),
+        message("release-first", Key::Signing, values::first_release()),
+        message("answer-denied", Key::Signing, values::answer()),
+        message("answer-granted", Key::Signing, values::grant()),
+        message("lease", Key::Signing, values::lease()),
         message("log", Key::OakReport, values::log()),
         message("log-empty", Key::OakReport, values::empty_log()),
         message("presence", Key::OakReport, values::presence()),
@@ -90,6 +100,11 @@ pub(crate) fn all() -> Vec<Good> {
         values::bodies()
             .into_iter()
             .map(|(name, body)| message(name, Key::OakReport, report(body))),
+    );
+    all.extend(
+        values::wishes()
+            .into_iter()
+            .map(|(name, wish)| message(name, Key::AdaRequester, values::request(wish))),
     );
     all.extend(ext::good());
     all

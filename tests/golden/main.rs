@@ -33,7 +33,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pybots::model::{Change, Command, FarmId, Head, Lead, LogChunk, Presence, Report};
+use pybots::model::{
+    Answer, Change, Command, FarmId, Head, Lead, Lease, LogChunk, Presence, Release, Report,
+    Request,
+};
 use pybots::trust::{Purpose, Reader, payload_id};
 use pybots::wire::{Kind, Payload, encode};
 
@@ -168,6 +171,10 @@ fn refusal(kind: Kind, farm: FarmId, purpose: Purpose, bytes: &[u8]) -> Option<R
         Kind::Report => opened::<Report>(purpose, bytes),
         Kind::Log => opened::<LogChunk>(purpose, bytes),
         Kind::Presence => opened::<Presence>(purpose, bytes),
+        Kind::Release => opened::<Release>(purpose, bytes),
+        Kind::Request => opened::<Request>(purpose, bytes),
+        Kind::Answer => opened::<Answer>(purpose, bytes),
+        Kind::Lease => opened::<Lease>(purpose, bytes),
     }
 }
 
@@ -201,6 +208,10 @@ fn a51_a_message_longer_than_its_kind_may_be_is_refused_unread() {
         (Kind::Report, 64 * 1024),
         (Kind::Log, 64 * 1024),
         (Kind::Presence, 64 * 1024),
+        (Kind::Release, 1024),
+        (Kind::Request, 16 * 1024),
+        (Kind::Answer, 4 * 1024),
+        (Kind::Lease, 1024),
     ] {
         let code = |len| refusal(kind, farm, ADMIT, &vec![0; len]).map(|refusal| refusal.code);
         assert_eq!(code(longest), Some("E-ENVELOPE"), "{kind}");

@@ -1,10 +1,12 @@
 //! What is said of each file, for readers in any language.
 
+use std::collections::BTreeMap;
+
 use data_encoding::HEXLOWER;
 use pybots::model::KeyId;
 use pybots::trust::{Purpose, Standing};
 
-use crate::farm::{self, NOW};
+use crate::farm::{self, Key, NOW};
 use crate::{bad, good};
 
 #[derive(serde::Serialize)]
@@ -13,6 +15,8 @@ struct Manifest {
     now: u64,
     /// The golden farm, whose keyring and roster are `good/keyring.cbor` and `good/roster.cbor`.
     farm: String,
+    /// Whose requests its master reads, and their public keys.
+    requesters: BTreeMap<&'static str, String>,
     good: Vec<GoodFile>,
     bad: Vec<BadFile>,
 }
@@ -66,6 +70,7 @@ fn manifest() -> Manifest {
     Manifest {
         now: NOW.0,
         farm: HEXLOWER.encode(&farm::golden().0.0),
+        requesters: BTreeMap::from([("ada", HEXLOWER.encode(&Key::AdaRequester.public().0))]),
         good: good.collect(),
         bad: bad.collect(),
     }

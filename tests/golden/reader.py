@@ -200,6 +200,7 @@ name = matching("[a-z0-9][a-z0-9-]{0,47}")
 command_id = matching("[a-z0-9][a-z0-9._-]{0,63}")
 parameter = matching("[a-z0-9][a-z0-9-]{0,31}")
 revision = matching("[0-9a-f]{40}|[0-9a-f]{64}")
+version = matching("[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")
 
 window = record(hashed, u64, u64)
 revoked = record(window, one_of(2), u64)
@@ -212,7 +213,7 @@ build = message(
     *(hashed, name, hashed, name, u64, u64, u64, u64, position, name, each(source), each(hashed), each(step), text),
     *(optional(text), optional(hashed), optional(u64), u32, optional(experiment)),
 )
-cancel = message(hashed, name, name, hashed, u64, text)
+cancel = message(hashed, name, name, hashed, u64, text, optional(text), optional(hashed))
 verdict = one_of(9)
 failed_test = record(text, optional(text))
 test_results = record(u32, u32, u32, each(failed_test), u32, each(text))
@@ -229,6 +230,14 @@ body = choice(
     record(verdict, hashed, one_of(3), optional(text), one_of(3)),
     record(text),
 )
+wish = choice(
+    record(name, each(source)),
+    record(name, u64),
+    record(name, u64),
+    record(name, u64),
+    record(name),
+    record(name, version),
+)
 
 GRAMMAR = {
     "keyring": message(
@@ -237,7 +246,7 @@ GRAMMAR = {
     "roster": message(hashed, u64, position, u64, each(line)),
     "head": message(hashed, position, u64, u64),
     "lead": message(hashed, u64, instance, hashed, u64),
-    "change": message(hashed, name, branch, revision, optional(revision), u64, each(commit), u32),
+    "change": message(hashed, name, branch, revision, optional(revision), u64, each(commit), u32, boolean, optional(each(text))),
     "command": choice(build, cancel),
     "report": message(
         *(hashed, name, instance, name, hashed, u64, u64, optional(hashed), position, u64),
@@ -248,10 +257,18 @@ GRAMMAR = {
         *(hashed, name, instance, u64, u64, optional(hashed), table(name, u64), position, u32, optional(u64), u64,
           optional(signed)),
     ),
+    "release": message(hashed, name, version, optional(version), u64, one_of(3), optional(hashed)),
+    "request": message(hashed, name, instance, u64, text, wish),
+    "answer": message(hashed, hashed, name, u64, optional(record(text, text))),
+    "lease": message(hashed, u64, instance, u64, u64),
 }
-ISSUED = {"roster": 3, "head": 3, "lead": 4, "change": 5, "report": 9, "log": 6, "presence": 3}
+ISSUED = {"roster": 3, "head": 3, "lead": 4, "change": 5, "report": 9, "log": 6, "presence": 3,
+          "release": 4, "answer": 3, "lease": 3}
+# Whom the master lets ask: its configuration says so, and here the manifest.
+REQUESTERS = {}
 FROM_SLAVES = {"report", "log", "presence"}
-LONGEST = {"command": 16 << 10, "head": 1 << 10, "lead": 1 << 10, "roster": 768 << 10}
+LONGEST = {"command": 16 << 10, "request": 16 << 10, "answer": 4 << 10, "roster": 768 << 10}
+LONGEST |= dict.fromkeys(("head", "lead", "release", "lease"), 1 << 10)
 
 
 def read_payload(kind, payload):
@@ -374,7 +391,9 @@ class Farm:
         if envelope.kind != kind:
             raise Refused("E-KIND", f"a {envelope.kind} where a {kind} must stand")
         key = None
-        if kind in FROM_SLAVES and signer in self.reporting:
+        if kind == "request":
+            key = REQUESTERS.get(signer, (None,))[0]
+        elif kind in FROM_SLAVES and signer in self.reporting:
             key = self.reporting[signer][0]
         elif kind not in FROM_SLAVES and signer in self.signing:
             key = self.signing[signer][0][0]
@@ -385,6 +404,10 @@ class Farm:
         fields = value[1] if kind == "command" else value
         if fields[0] != self.id:
             raise Refused("E-FARM", "it names another farm")
+        if kind == "request":
+            if fields[1] != REQUESTERS[signer][1]:
+                raise Refused("E-REQUESTER", f"the key is not that of {fields[1]}")
+            return envelope, value, "good"
         if kind in FROM_SLAVES:
             if fields[1] != self.reporting[signer][1]:
                 raise Refused("E-REPORTER", f"the key is not that of {fields[1]}")
@@ -458,6 +481,8 @@ def check_bad(entry, golden, now):
 def main():
     manifest = json.loads((FOLDER / "manifest.json").read_text())
     golden = (FOLDER / "good/keyring.cbor").read_bytes()
+    for requester, key in manifest["requesters"].items():
+        REQUESTERS[thumbprint(bytes.fromhex(key))] = (bytes.fromhex(key), requester)
     listed = {entry["file"] for entry in manifest["good"] + manifest["bad"]}
     there = {f"{part}/{path.name}" for part in ("good", "bad") for path in (FOLDER / part).iterdir()}
     passed, failed = 0, 0

@@ -18,6 +18,8 @@ fn command() -> Command {
         target: id(99),
         issued: Timestamp(0),
         reason: Text::default(),
+        requester: None,
+        request: None,
     })
 }
 

@@ -25,7 +25,7 @@ impl Leading {
             Stream::Changes => self.take_change(delivery),
             Stream::Commands => self.take_command(delivery),
             Stream::Results => self.take_report(delivery),
-            Stream::Head | Stream::Logs | Stream::Presence => {}
+            Stream::Head | Stream::Logs | Stream::Presence | Stream::Requests | Stream::Lease => {}
         }
     }
 

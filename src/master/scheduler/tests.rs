@@ -103,6 +103,8 @@ impl World {
             seen: at(0),
             commits: Vec::new(),
             more: 0,
+            rewritten: false,
+            paths: None,
         };
         self.apply(Fact::Changed {
             sequence: self.sequence,

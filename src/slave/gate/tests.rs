@@ -359,6 +359,8 @@ fn a_cancel_passes_a_stale_head_and_a_fork_but_only_for_the_slave_and_builder_th
         target: PayloadId([8; 32]),
         issued: NOW,
         reason: Text::default(),
+        requester: None,
+        request: None,
     };
     let decide = |cancel: &Cancel| {
         let command = world.verified(&Command::Cancel(cancel.clone()));

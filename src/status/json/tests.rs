@@ -122,11 +122,11 @@ fn a_board_is_one_document() {
           "sequence": 8,
           "stored": "2026-11-22T18:15:01.001Z",
           "issued": "2026-11-22T18:15:01.000Z",
-          "report": "SHA256:2V7cbWyqj9RWUUBZtIRSpkiQQ5z0ihbWVwkNRfE+eFc",
+          "report": "SHA256:y0mDg5uGxlFtwLOfDXzo/dTaUTh6UonpSHdRxzMvI14",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "build": "foo-maple/9",
           "slave": "maple",
-          "command": "SHA256:ifsN5UwDRboMU+E81l/B69vz0aVnP8oOpt+d4C5TzDA",
+          "command": "SHA256:J5LXEMHxuN9lc3uI85jVC/xQyGkPvISip4AQ8AYShOU",
           "slave_sequence": 8,
           "keyring": "0.0",
           "event": "finished",
@@ -163,7 +163,7 @@ fn a_build_is_one_document() {
     {
       "schema": "pybots.build.v1",
       "build": "foo-maple/1",
-      "command": "SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c",
+      "command": "SHA256:y0zJe6+F7L09szxprBXKA3taVApfcpR29vHGB0+kxso",
       "signer": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
       "proven": true,
       "project": "foo",
@@ -195,7 +195,7 @@ fn a_build_is_one_document() {
       ],
       "covers": [
         {
-          "change": "SHA256:Ik7m798l1OMxnDawYbtXR3U/Em6K2Sm+8zsLcb08X2M",
+          "change": "SHA256:RwWhWBiTAF57cZF5JV9UIJTuwR2oX6BmMurq/uqFWvA",
           "repository": "cpython",
           "branch": "main",
           "revision": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -272,7 +272,7 @@ fn a_build_is_one_document() {
       "received_to_started_us": 4100,
       "ended": "2026-11-22T18:02:00.000Z",
       "stored": "2026-11-22T18:02:00.001Z",
-      "report": "SHA256:VjdAn2NONFPo3llSTsAIqBhEpIXPT5MrmMUW0/wZb2Q",
+      "report": "SHA256:VtOc33fJVVWeNWfumm+Y5hYbP28t2uDKl66QexT5G3g",
       "report_signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
       "log": "SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA",
       "isolation": "plain",
@@ -307,13 +307,13 @@ fn an_entry_is_one_line() {
     }
     write_entry(&sample.delivered(9, b"junk".to_vec()), &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
-    {"schema":"pybots.entry.v1","kind":"report","sequence":1,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:01.000Z","report":"SHA256:zvOclbuQgrYl60eyP2RiR3WVZTtzyedIIsva5dPy0Mk","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":1,"keyring":"0.0","event":"accepted","received":"2026-11-22T18:00:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:QHuErkLN+k3rVn0VPg56XMyrI/vQInHF1GYwAS+3tNE","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:05yyXj/i8Ak5YcubZfADs/V3Z4xTpfUZcxA57Uz+m6g","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:Islr7n74U5fFUAAIDST5LU3JuN/c3riClCyKlAo4tMc","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw","mapped":null,"isolation":"namespaces","network":"off"}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:s+79wlgHa6KeUGT3MLGhhZYWt0y1cFLzYjehev2oCBw","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2,"failing":[],"unlisted":0,"warnings":[]},"limit":null,"peak_processes":7,"counted":"sampled"}}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:/iUL41GOh3oWrSBGaRqAJR6flRrUuevvR2j/9KPnsLM","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","network":"on","detail":null}
-    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:XjlrNy3vwh+NhGscykQDoWh1bvgzltkT8bLgyUh0nYQ","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:A1OjSZsVH6gvML2H7Wb5hV8OQErGqG34cE6G2WGS+u8","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":1,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:01.000Z","report":"SHA256:2falOMbZLp2ssBZrV6yU7vDJmSdPTfsr7zSSq77Cj3A","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":1,"keyring":"0.0","event":"accepted","received":"2026-11-22T18:00:00.000Z"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":2,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:02.000Z","report":"SHA256:qN25iLsmSKw0gDKLYTfWmcxuTY1zaNCc/cZ1lwJIclU","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":2,"keyring":"0.0","event":"refused","code":"E-EXPIRED","detail":"nothing ran"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":3,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:03.000Z","report":"SHA256:NqboaxwZt09yzeP3nlntAe8/WgaJau098ZSBciSpxDA","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":3,"keyring":"0.0","event":"deferred","until":"2026-11-22T20:30:00.000Z"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":4,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:04.000Z","report":"SHA256:qCf21H/UNNg3iXpdRa6BK5xkU109GGWTNZXhobtr5Bs","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":4,"keyring":"0.0","event":"step-started","step":1,"name":"build-python","started":"2026-11-22T18:00:01.000Z","script":"SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw","mapped":null,"isolation":"namespaces","network":"off"}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":5,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:05.000Z","report":"SHA256:Nd0xrUVKJmcjEa47SKxzXICm0BGglljGqa7rXAFe6Uo","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":5,"keyring":"0.0","event":"step-finished","step":2,"outcome":{"verdict":"failed","exit":3,"signal":null,"duration_ms":9400,"cpu_ms":7250,"peak_memory":94371840,"log":"SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM","log_bytes":6,"log_cut":0,"tests":{"passed":41,"failed":3,"skipped":2,"failing":[],"unlisted":0,"warnings":[]},"limit":null,"peak_processes":7,"counted":"sampled"}}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":6,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:06.000Z","report":"SHA256:6e/GMLUIiNqnH+lY4C8fLCmgBn/89h335JJcjCgOskk","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":6,"keyring":"0.0","event":"finished","verdict":"passed","log":"SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA","isolation":"plain","network":"on","detail":null}
+    {"schema":"pybots.entry.v1","kind":"report","sequence":7,"stored":"2026-11-22T18:08:20.000Z","issued":"2026-11-22T19:10:07.000Z","report":"SHA256:zn/cd2HnXxsO+nVw3ZHxpmB01/EaBAUBCSNFmx6GKvA","signer":"SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk","build":"foo-maple/42","slave":"maple","command":"SHA256:62/sQdGPpIubK5SWAwfrLPQE6dbAPyV/avfkQaeRCdk","slave_sequence":7,"keyring":"0.0","event":"lost","detail":"the slave was restarted"}
     {"schema":"pybots.entry.v1","kind":"unproven","stream":"RESULTS","sequence":9,"stored":"2026-11-22T18:08:20.000Z","subject":"pybots.nxj4uoiua6.result.maple.foo-maple","code":"E-ENVELOPE","why":"message is not a signed envelope: unexpected type string at position 0: expected tag"}
     "#);
 }
@@ -359,7 +359,7 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
       "build": "foo-maple/2",
       "verdict": null,
       "slave": "maple",
-      "command": "SHA256:pxkfX10yn7ODz7QpjfAe12a2cWyS6BUwDZCXQDYf3tQ",
+      "command": "SHA256:Pg5+vDULGtLR1JbY3izJmH4G3bk1bskcvHa+WyPBCtA",
       "signed": [
         {
           "kind": "roster",
@@ -370,14 +370,14 @@ fn a_verification_is_one_document_with_whatever_was_signed() {
         },
         {
           "kind": "command",
-          "id": "SHA256:pxkfX10yn7ODz7QpjfAe12a2cWyS6BUwDZCXQDYf3tQ",
+          "id": "SHA256:Pg5+vDULGtLR1JbY3izJmH4G3bk1bskcvHa+WyPBCtA",
           "signer": "SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw",
           "issued": "2026-11-22T18:03:20.000Z",
           "sequence": null
         },
         {
           "kind": "report",
-          "id": "SHA256:702SZjxr41whEDouj0xxoP3FBNdYmqDz45HODz2mX/g",
+          "id": "SHA256:aYW6rWN+XRt38BNIldPiyypSuLKN4q1E54faIgAKzNo",
           "signer": "SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk",
           "issued": "2026-11-22T18:03:20.000Z",
           "sequence": 1,

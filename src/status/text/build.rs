@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::{Build, Outcome, ReportBody, Source, Timestamp};
+use crate::model::{Build, BuildState, Outcome, ReportBody, Source, Timestamp};
 
 use super::odd::warnings;
 use super::since::{commits, since_last_pass};
@@ -102,6 +102,16 @@ impl<W: io::Write> Page<'_, W> {
     }
 }
 
+/// What is said of a build that is lost because its deadline has passed.
+pub(in crate::status) fn silence(build: &BuildStatus, now: Timestamp) -> String {
+    let overdue = age(now.since(build.order.deadline(build.state)));
+    let what = match build.state {
+        BuildState::Ordered => "accepted",
+        BuildState::Accepted | BuildState::Running { .. } | BuildState::Done { .. } => "over",
+    };
+    format!("no word from the slave, and it was to be {what} {overdue} ago")
+}
+
 fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     let Some(verdict) = build.verdict(now) else {
         let (text, paint) = state_badge(build.state);
@@ -109,8 +119,7 @@ fn headline(build: &BuildStatus, now: Timestamp, style: Style) -> String {
     };
     let verdict = style.verdict(verdict);
     let Some(ending) = &build.ending else {
-        let overdue = age(now.since(build.order.finish_by));
-        return format!("{verdict}: no word from the slave, and it was to be over {overdue} ago");
+        return format!("{verdict}: {}", silence(build, now));
     };
     let detail = detail(&ending.body);
     let ago = age(now.since(ending.at()));

@@ -14,6 +14,7 @@ mod table;
 mod verification;
 
 pub use board::write_board;
+pub(super) use build::silence;
 pub use build::write_build;
 pub use entry::write_entry;
 pub use explanation::write_explanation;

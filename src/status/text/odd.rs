@@ -93,7 +93,7 @@ mod tests {
         let odd = |board: &Board| warnings(board, board.build(&order.id()).unwrap()).join("\n");
         insta::assert_snapshot!(odd(&board), @"
         the slave signed two different ends of it; the first is shown
-        it also signed failed, stored 2026-11-22T18:01:44.001Z, report SHA256:a8gWKcYIp1ScyJ7znuG6F7BjynfjbVth90XZfcEiOS0
+        it also signed failed, stored 2026-11-22T18:01:44.001Z, report SHA256:BitZcwnsE5aTDwazuZRgm2/AgbHvVIY8jg6Ja93+FsM
         reports of the slave that are missing, and may be about it: 2
         ");
         board.apply(sample.reported_by_a_copy(&order, 6, 9, lost));
@@ -106,8 +106,8 @@ mod tests {
         board.apply(exchanged);
         insta::assert_snapshot!(odd(&board), @"
         the slave signed two different ends of it; the first is shown
-        it also signed failed, stored 2026-11-22T18:01:44.001Z, report SHA256:a8gWKcYIp1ScyJ7znuG6F7BjynfjbVth90XZfcEiOS0
-        it also signed lost: the slave was restarted, stored 2026-11-22T18:01:49.001Z, report SHA256:4JzPKowD/bPi8J1aCqcIY5G48HmU5vHL2AwMmt+WQrE
+        it also signed failed, stored 2026-11-22T18:01:44.001Z, report SHA256:BitZcwnsE5aTDwazuZRgm2/AgbHvVIY8jg6Ja93+FsM
+        it also signed lost: the slave was restarted, stored 2026-11-22T18:01:49.001Z, report SHA256:DRZ5JjBWZl59+Ij8Qz/KelqUEaG32qf4Huqsov/X7Uk
         two instances of the slave report on it, as if the slave had been copied or set back; reports signed twice: 1
         reports of it that do not name the slave's report before, so that one was exchanged: 1
         reports of the slave that are missing, and may be about it: 1

@@ -143,6 +143,8 @@ impl Case {
             target,
             issued: at(204),
             reason: text("not needed any more"),
+            requester: None,
+            request: None,
         };
         self.command(&self.sample.signing, &Command::Cancel(cancel))
     }

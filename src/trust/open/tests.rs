@@ -147,6 +147,8 @@ fn a05_a_key_that_serves_two_farms_commands_each_only_by_what_it_signed_for_it()
             target: PayloadId([0; 32]),
             issued: NOW,
             reason: Text::default(),
+            requester: None,
+            request: None,
         });
         let bytes = seal(&key(CURRENT), signed_for, &cancel).bytes;
         let opened = reader.open::<Command>(&bytes, Purpose::Admit { now: NOW });

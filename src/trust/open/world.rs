@@ -144,6 +144,8 @@ impl Catalogue {
                     target: PayloadId([key; 32]),
                     issued: NOW,
                     reason: Text::default(),
+                    requester: None,
+                    request: None,
                 };
                 seal(&signing(key), &farm, &Command::Cancel(cancel)).bytes
             })

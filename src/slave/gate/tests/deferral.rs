@@ -112,6 +112,8 @@ fn what_is_refused_is_not_put_off_and_a_cancel_passes_whatever_the_owner_has_aga
         target: PayloadId([8; 32]),
         issued: NOW,
         reason: Text::default(),
+        requester: None,
+        request: None,
     };
     let command = world.verified(&Command::Cancel(cancel));
     let decision = world.gate.decide(command, &now());

@@ -52,8 +52,8 @@ fn a_build_that_is_over_is_shown_in_full() {
           ended      2026-11-22T18:02:00.000Z, stored 1.0 ms later
           isolation  plain, network on
           logs       SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA
-          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:VjdAn2NONFPo3llSTsAIqBhEpIXPT5MrmMUW0/wZb2Q signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          command    SHA256:y0zJe6+F7L09szxprBXKA3taVApfcpR29vHGB0+kxso signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          report     SHA256:VtOc33fJVVWeNWfumm+Y5hYbP28t2uDKl66QexT5G3g signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
         ");
 }
 
@@ -71,7 +71,7 @@ fn a_build_that_runs_shows_how_far_it_is() {
           slave      maple
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
-          covers     change 224ee6efdf25, no longer on record
+          covers     change 4705a1581893, no longer on record
           last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB (sampled), 7 processes
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
@@ -79,7 +79,7 @@ fn a_build_that_runs_shows_how_far_it_is() {
                      isolation namespaces, network off
           step       2/2 test-project  … waiting
           ordered    2026-11-22T18:01:40.000Z
-          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          command    SHA256:y0zJe6+F7L09szxprBXKA3taVApfcpR29vHGB0+kxso signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
         ");
 }
 
@@ -104,7 +104,7 @@ fn what_is_odd_about_a_build_is_said() {
           slave      maple
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
-          covers     change 224ee6efdf25, no longer on record
+          covers     change 4705a1581893, no longer on record
           last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ? unknown
                      script SHA256:41xLCpDuDK89JKApC4lZAuDf9ylHZI0NywprI9xoOpw
@@ -114,8 +114,8 @@ fn what_is_odd_about_a_build_is_said() {
           received   2026-11-22T18:01:39.000Z, 1.0 s before that, so the clocks differ
           started    2026-11-22T18:01:41.000Z, 2.0 s later
           ended      2026-11-22T18:01:42.000Z, stored 1.0 ms later
-          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:m87fk5aNql/IMrmryh+xYfLh8DdSseWw2PoBJ7YJx9c signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          command    SHA256:y0zJe6+F7L09szxprBXKA3taVApfcpR29vHGB0+kxso signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          report     SHA256:gmkpYpzBzHz4P/W5PxFY+GRnpmXzw8bouS9WE5M2/Q8 signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
           ! the master cancelled it: not needed any more
           ! 2 commands bear this name; the first of them is shown
         ");
@@ -201,7 +201,7 @@ fn what_a_step_says_of_its_tests_limits_and_confinement_is_shown() {
           slave      maple
           reason     check-in on cpython main
           source     cpython main aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
-          covers     change 224ee6efdf25, no longer on record
+          covers     change 4705a1581893, no longer on record
           last pass  none: it never passed before, so there is nothing to compare with
           step       1/2 build-python  ✓ passed, 9.4 s, exit 0, CPU 7.2 s, memory 90 MiB (sampled), 7 processes
                      log 6 bytes, SHA256:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM
@@ -215,8 +215,8 @@ fn what_a_step_says_of_its_tests_limits_and_confinement_is_shown() {
           ended      2026-11-22T18:02:00.000Z, stored 1.0 ms later
           isolation  namespaces, network off
           logs       SHA256:mPOPEtsiGoz4ynqt/c11mwHVLrTrs+7bstl+koBcaWA
-          command    SHA256:qL88SwJjjM+TfFmr1GtEn4O/StTymp71sgrP9sBxx/c signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
-          report     SHA256:6CHwyclMDw1+pLfZLlOd4t1J2TOX/mUF84+6nwhg9T4 signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
+          command    SHA256:y0zJe6+F7L09szxprBXKA3taVApfcpR29vHGB0+kxso signed by SHA256:ctFvr8flSXYYJGF4Yx1lD+8BpKyncMll3YtVF2C61tw
+          report     SHA256:gevb/bP95PX9N3cBQilfd+CNG55CPJxvdqG4Bw5gfKQ signed by SHA256:JdisMM5essNk4PjlvU0AF5PwFli5wFUt8G9mZ4FpZdk
           ! test results: b.tap announces 5 tests, and has 1
         ");
 }
@@ -250,6 +250,7 @@ fn a_build_gone_silent_is_lost() {
     let mut board = sample.board();
     board.apply(sample.ordered(1, &sample.order("foo-maple", 1, 'a')));
     let shown = written(&board, 1, at(420));
-    let headline = "foo-maple/1  ! lost: no word from the slave, and it was to be over 4 min ago\n";
+    let headline =
+        "foo-maple/1  ! lost: no word from the slave, and it was to be accepted 4 min ago\n";
     assert!(shown.starts_with(headline), "{shown}");
 }

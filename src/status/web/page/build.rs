@@ -13,7 +13,7 @@ use crate::status::log_window::LogView;
 use crate::status::recent::{MAX_RECENT, Recent};
 use crate::status::text::{
     Failing, age, badge, confined, confined_otherwise, detail, edited, inexact, later, over_limit,
-    span, state_badge, step_badge, warnings,
+    silence, span, state_badge, step_badge, warnings,
 };
 
 #[derive(Template)]
@@ -111,7 +111,10 @@ impl<'a> BuildPage<'a> {
             builder: order.builder.to_string(),
             verdict,
             detail: ending.map_or_else(
-                || silence(build, now),
+                || match build.verdict(now) {
+                    Some(_) => silence(build, now),
+                    None => String::new(),
+                },
                 |ending| {
                     detail(&ending.body)
                         .trim_start_matches(':')
@@ -181,14 +184,6 @@ pub(in crate::status::web) fn stage(build: &BuildStatus, now: Timestamp) -> Stri
     let ended = build.steps.iter().filter(|step| step.outcome.is_some());
     let verdict = build.verdict(now).map_or("open", Verdict::word);
     format!("{state}-{}-{verdict}", ended.count())
-}
-
-fn silence(build: &BuildStatus, now: Timestamp) -> String {
-    if build.verdict(now).is_none() {
-        return String::new();
-    }
-    let overdue = age(now.since(build.order.finish_by));
-    format!("no word from the slave, and it was to be over {overdue} ago")
 }
 
 /// The builds of the same builder around this one.
@@ -323,7 +318,11 @@ fn times(build: &BuildStatus, now: Timestamp) -> Vec<Moment> {
             let stored = later(ending.issued, ending.stored);
             times.push(moment("Stored", ending.stored, stored));
         }
-        None => times.push(moment("Lost after", build.order.finish_by, String::new())),
+        None => times.push(moment(
+            "Lost after",
+            build.order.deadline(build.state),
+            String::new(),
+        )),
     }
     times
 }

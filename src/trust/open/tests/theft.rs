@@ -19,6 +19,8 @@ fn command(seed: u8) -> Vec<u8> {
         target: PayloadId([0; 32]),
         issued: Timestamp(950),
         reason: Text::default(),
+        requester: None,
+        request: None,
     };
     sealed(seed, &Command::Cancel(cancel))
 }
