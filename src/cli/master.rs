@@ -57,7 +57,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Run { config } => lead(&config).await,
+        Command::Run { config } => Box::pin(lead(&config)).await,
         Command::Check { config } => {
             let checked = Checked::load(&config)?;
             let MasterConfig {

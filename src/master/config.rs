@@ -1,16 +1,25 @@
 //! `master.toml`: what is watched, and which builder builds what.
 
+mod paths;
+mod requester;
+mod schedule;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use paths::PathFilter;
+pub use requester::{Everything, Requester};
+pub use schedule::Schedule;
+
 use super::watch::RemoteUrl;
 use crate::bus::BusAddress;
 use crate::model::{
-    Branch, BuilderName, CommandId, Digest, FarmId, FileFault, Head, ParameterName, ProjectName,
-    RepositoryName, SlaveName, Step, Text,
+    Branch, BuilderName, CommandId, Digest, FarmId, FileFault, Head, LockName, ParameterName,
+    ProjectName, RepositoryName, RequesterName, SlaveName, Step, Text,
 };
 
 /// The file, word for word.
@@ -128,6 +137,72 @@ pub struct MasterConfig {
     pub repositories: BTreeMap<RepositoryName, Repository>,
     /// Who builds what.
     pub builders: BTreeMap<BuilderName, Builder>,
+    /// How long a leading master that is not heard of may still be alive.
+    pub lease: Duration,
+    /// Who may ask for what.
+    pub requesters: BTreeMap<RequesterName, Requester>,
+    /// Where releases of projects are looked for.
+    pub releases: BTreeMap<ProjectName, ReleaseSource>,
+    /// What is known of slaves; of others the defaults hold.
+    pub slaves: BTreeMap<SlaveName, SlaveRules>,
+    /// How many builds may hold each lock at one time; of others it is one.
+    pub locks: BTreeMap<LockName, u32>,
+    /// Where metrics and health are served, if they are.
+    pub telemetry: Option<SocketAddr>,
+    /// The public nkey of the listener for webhooks, if there is one.
+    pub hooks: Option<String>,
+}
+
+/// What holds for one slave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SlaveRules {
+    /// Most builds that are in flight on it at one time.
+    pub capacity: u32,
+}
+
+impl Default for SlaveRules {
+    /// One, as many as a slave runs at once by default.
+    fn default() -> Self {
+        Self { capacity: 1 }
+    }
+}
+
+/// Where releases of a project are looked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReleaseSource {
+    /// Where.
+    pub place: ReleasePlace,
+    /// Whether versions such as `2.0rc1` count.
+    pub pre_releases: PreReleases,
+    /// Time between two looks.
+    pub poll_period: Duration,
+    /// Longest that one look may take.
+    pub patience: Duration,
+}
+
+/// Where releases are found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ReleasePlace {
+    /// Tags of a watched repository.
+    Tags {
+        /// Which repository.
+        repository: RepositoryName,
+        /// What stands before the version in a tag, such as `v`.
+        prefix: Text,
+    },
+    /// The page of the project in a package index (PEP 691), `https://…/simple/<project>/`.
+    Index(Text),
+    /// Only requests announce them.
+    Requests,
+}
+
+/// Whether versions such as `2.0rc1` count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PreReleases {
+    /// They do.
+    Count,
+    /// They do not.
+    Skip,
 }
 
 /// A watched repository.
@@ -154,8 +229,97 @@ pub struct Builder {
     pub sources: BTreeMap<RepositoryName, Branch>,
     /// How long a command stays acceptable.
     pub accept_window: Duration,
-    /// What is run.
+    /// What is run. `{release}` in a parameter stands for the version of the followed release.
     pub steps: Vec<Step>,
+    /// Which paths of a repository matter; of one that is not here, all do.
+    pub paths: BTreeMap<RepositoryName, PathFilter>,
+    /// The project whose releases want a build.
+    pub release: Option<ProjectName>,
+    /// How long an accepted build may wait for its first step.
+    pub start_window: Duration,
+    /// How long nothing may have moved before it builds.
+    pub quiet: Duration,
+    /// What becomes of changes that come while it is busy.
+    pub collapse: Collapse,
+    /// 0 to 100: the higher, the sooner.
+    pub priority: u8,
+    /// What it holds while it builds.
+    pub locks: BTreeSet<LockName>,
+    /// Builders that must have passed what it builds.
+    pub after: BTreeSet<BuilderName>,
+    /// When it builds, if not at every change.
+    pub schedule: Option<Schedule>,
+    /// Whether a schedule's moment wants a build though nothing changed.
+    pub unchanged: Unchanged,
+    /// What becomes of builds that say nothing of the code.
+    pub retry: Retry,
+}
+
+impl Builder {
+    /// A builder of which nothing is said but what must be. It builds from nothing.
+    #[must_use]
+    pub fn new(slave: SlaveName, project: ProjectName, steps: Vec<Step>) -> Self {
+        Self {
+            slave,
+            project,
+            sources: BTreeMap::new(),
+            accept_window: Duration::from_secs(3600),
+            steps,
+            paths: BTreeMap::new(),
+            release: None,
+            start_window: Duration::from_secs(3600),
+            quiet: Duration::ZERO,
+            collapse: Collapse::Newest,
+            priority: 50,
+            locks: BTreeSet::new(),
+            after: BTreeSet::new(),
+            schedule: None,
+            unchanged: Unchanged::Skip,
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// What becomes of changes that come while a builder is busy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Collapse {
+    /// One build at the newest of them.
+    Newest,
+    /// One build each, in their order.
+    Every,
+}
+
+/// Whether a schedule's moment wants a build though nothing changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unchanged {
+    /// It does.
+    Build,
+    /// It does not.
+    Skip,
+}
+
+/// What becomes of builds that end lost, errored or deferred.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retry {
+    /// How often such a build is tried again at most.
+    pub most: u32,
+    /// How long to wait before the first retry; before each further one twice as long, up to an hour.
+    pub wait: Duration,
+    /// After so many builds in a row that say nothing of the code, the builder is set aside.
+    pub set_aside_after: u32,
+    /// For how long, the first time; then twice as long each time, up to a day.
+    pub set_aside_for: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            most: 2,
+            wait: Duration::from_secs(60),
+            set_aside_after: 5,
+            set_aside_for: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Why a `master.toml` cannot be acted on.
@@ -230,6 +394,13 @@ impl MasterConfig {
             )?,
             repositories,
             builders,
+            lease: Duration::from_secs(3),
+            requesters: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            slaves: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            telemetry: None,
+            hooks: None,
         })
     }
 }
@@ -330,11 +501,9 @@ fn read_builder(
         60,
     )?;
     Ok(Builder {
-        slave: file.slave,
-        project: file.project,
         sources: file.sources,
         accept_window,
-        steps,
+        ..Builder::new(file.slave, file.project, steps)
     })
 }
 

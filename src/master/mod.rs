@@ -20,7 +20,10 @@ pub use approve::{
     Application, ApplicationError, ApprovalError, approve, approved, learn_rosters,
     place_for_roster,
 };
-pub use config::{Builder, MasterConfig, MasterConfigError, Repository};
+pub use config::{
+    Builder, Collapse, Everything, MasterConfig, MasterConfigError, PathFilter, PreReleases,
+    ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule, SlaveRules, Unchanged,
+};
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};

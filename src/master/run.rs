@@ -2,7 +2,7 @@
 
 mod intake;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,6 +342,7 @@ impl Leading {
             keyring: self.reader.keyring().position,
             roster: self.reader.roster().unwrap_or(&nobody),
             config: &self.config,
+            silent: &BTreeMap::new(),
         };
         let now = (self.herald.clock)();
         let mut wake = None;
@@ -364,6 +365,7 @@ impl Leading {
                         standing: Standing::Good,
                     });
                 }
+                Effect::Cancel(_) | Effect::Answer(_) | Effect::Announce(_) => {}
                 Effect::WakeAt(time) => wake = Some(time),
             }
         }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Builder, MasterConfig};
 use crate::model::{
-    Branch, Build, BuildId, BuildState, BuilderName, Change, FarmId, PayloadId, Position,
-    ReportBody, RepositoryName, Revision, Roster, SlaveName, Source, Step, Text, Timestamp,
-    Verdict,
+    Answer, Branch, Build, BuildId, BuildState, BuilderName, Cancel, Change, Denial, FarmId,
+    PayloadId, Position, Release, ReportBody, RepositoryName, Request, Revision, Roster, SlaveName,
+    Source, Step, Text, Timestamp, Verdict,
 };
 use crate::trust::{Standing, key_id};
 
@@ -34,8 +34,40 @@ pub enum Fact {
         /// Whether the key that signed it was stolen; then it counts once its slave has taken it.
         standing: Standing,
     },
+    /// A project released a version.
+    Released {
+        /// Its place in the stream of changes, which orders the releases of a project.
+        sequence: u64,
+        /// The release.
+        id: PayloadId,
+        /// What it says.
+        release: Box<Release>,
+    },
+    /// A build was called off.
+    Cancelled {
+        /// The command that was called off.
+        target: PayloadId,
+    },
+    /// Somebody asked for something.
+    Requested {
+        /// The request.
+        id: PayloadId,
+        /// What it says.
+        request: Box<Request>,
+    },
+    /// A master answered.
+    Answered {
+        /// Its place in the stream of requests: the first answer stands.
+        sequence: u64,
+        /// To which request.
+        request: PayloadId,
+        /// Why not, if it was not granted.
+        denial: Option<Denial>,
+    },
     /// A slave spoke of a build.
     Reported {
+        /// The report.
+        report: PayloadId,
         /// Of which command.
         command: PayloadId,
         /// Which slave.
@@ -61,6 +93,12 @@ pub enum Fact {
 pub enum Effect {
     /// Sign and publish this.
     Send(Box<Build>),
+    /// Call a build off.
+    Cancel(Box<Cancel>),
+    /// Say what becomes of a request.
+    Answer(Box<Answer>),
+    /// Announce a release that a request speaks of.
+    Announce(Box<Release>),
     /// Ask again no later than this.
     WakeAt(Timestamp),
 }
@@ -75,6 +113,8 @@ pub struct Circumstances<'a> {
     pub roster: &'a Roster,
     /// What is wanted.
     pub config: &'a MasterConfig,
+    /// Which slaves are not heard of, and since when.
+    pub silent: &'a BTreeMap<SlaveName, Timestamp>,
 }
 
 /// A change of one branch, as far as it matters here.
@@ -198,6 +238,7 @@ impl Scheduler {
                 builder,
                 body,
                 issued,
+                report: _,
             } => {
                 let name = (command, slave.clone(), builder.clone());
                 let state = self.builds.entry(name).or_default();
@@ -209,6 +250,10 @@ impl Scheduler {
                     lane.order(command, *build);
                 }
             }
+            Fact::Released { .. }
+            | Fact::Cancelled { .. }
+            | Fact::Requested { .. }
+            | Fact::Answered { .. } => {}
             Fact::Numbered { builder, number } => {
                 self.lanes.entry(builder).or_default().tell(number);
             }
@@ -259,9 +304,9 @@ impl Scheduler {
     /// When the build in flight is given up, if there is one.
     fn in_flight(&self, builder: &BuilderName, lane: &Lane, now: Timestamp) -> Option<Timestamp> {
         let newest = lane.newest.as_ref()?;
-        let give_up = newest.finish_by.after(Build::CLOCK_SKEW);
         let build = (newest.id, newest.slave.clone(), builder.clone());
         let state = self.builds.get(&build).copied().unwrap_or_default();
+        let give_up = newest.finish_by.after(Build::CLOCK_SKEW);
         state.verdict(give_up, now).is_none().then_some(give_up)
     }
 

@@ -31,8 +31,8 @@ pub use file::FileFault;
 pub use instances::Instances;
 pub use keyring::{Head, Keyring, Position, RevocationReason, RevokedKey, SigningKeyWindow};
 pub use name::{
-    BuilderName, CommandId, FarmName, NameError, ParameterName, ProjectName, RepositoryName,
-    RequesterName, SlaveName,
+    BuilderName, CommandId, FarmName, LockName, NameError, ParameterName, ProjectName,
+    RepositoryName, RequesterName, SlaveName,
 };
 pub use release::{Release, ReleaseOrigin, Version, VersionError};
 pub use report::{

@@ -133,6 +133,10 @@ name!(
     RequesterName, "a requester's name", MAX_TOKEN_LEN, "-"
 );
 name!(
+    /// Name of something that only so many builds may hold at one time.
+    LockName, "a lock's name", MAX_TOKEN_LEN, "-"
+);
+name!(
     /// The name that a slave's owner maps to a script.
     CommandId, "a command id", 64, "._-"
 );

@@ -182,6 +182,7 @@ impl Leading {
                     ..
                 } = report.into_body();
                 self.scheduler.apply(Fact::Reported {
+                    report: id,
                     command,
                     slave,
                     builder,

@@ -120,6 +120,7 @@ impl World {
             keyring: Position::default(),
             roster: &self.roster,
             config: &self.config,
+            silent: &BTreeMap::new(),
         };
         let effects = self.scheduler.decide(&circumstances, now);
         for effect in &effects {
@@ -143,6 +144,7 @@ impl World {
     fn report_as(&mut self, slave: &str, command: PayloadId, body: ReportBody) {
         let slave = slave.parse().unwrap();
         self.apply(Fact::Reported {
+            report: id(4, self.facts.len() as u64),
             command,
             slave,
             builder: builder(),
@@ -402,8 +404,12 @@ proptest! {
         let (mut world, now) = live(&happenings);
         // Streams keep their own order and nothing more: they come one after the other, in any of the six orders, twice.
         let stream = |fact: &Fact| match fact {
-            Fact::Changed { .. } => 0,
-            Fact::Ordered { .. } | Fact::Numbered { .. } => 1,
+            Fact::Changed { .. } | Fact::Released { .. } => 0,
+            Fact::Ordered { .. }
+            | Fact::Cancelled { .. }
+            | Fact::Numbered { .. }
+            | Fact::Requested { .. }
+            | Fact::Answered { .. } => 1,
             Fact::Reported { .. } => 2,
         };
         let order = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][turn];

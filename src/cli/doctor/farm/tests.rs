@@ -178,13 +178,8 @@ fn a_slave_is_told_where_it_stands_on_the_roster() {
 
 #[test]
 fn a_master_is_told_of_builders_that_nobody_serves() {
-    let builder = |slave: &str| Builder {
-        slave: slave.parse().unwrap(),
-        project: "foo".parse().unwrap(),
-        sources: BTreeMap::new(),
-        accept_window: Duration::ZERO,
-        steps: Vec::new(),
-    };
+    let builder =
+        |slave: &str| Builder::new(slave.parse().unwrap(), "foo".parse().unwrap(), Vec::new());
     let builders = |name: &str, slave| BTreeMap::from([(name.parse().unwrap(), builder(slave))]);
     let roster = roster(SlaveState::Active, None);
     let cases = [
