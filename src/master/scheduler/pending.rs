@@ -1,7 +1,7 @@
 //! What is new to a builder: the moves of its sources since its newest build.
 
 use super::lane::Lane;
-use super::track::{At, Moved, Track, TrackId};
+use super::track::{Moved, Track, TrackId};
 use super::waiting::Reason;
 use crate::master::config::{Builder, Collapse};
 use crate::model::{Revision, Timestamp};
@@ -69,18 +69,25 @@ pub(super) fn pending<'a>(
     })
 }
 
-/// Leaves of what moved on branches only what has passed: those revisions, or nothing. Releases, which stand last, are no
-/// matter of who has passed what.
-pub(super) fn keep_to(pending: &mut [Pending<'_>], passed: Option<&[Revision]>) {
-    for (position, source) in pending.iter_mut().enumerate() {
-        if matches!(source.base.to, At::Version(_)) {
-            continue;
+/// Leaves of what moved on branches only what has passed: those revisions. Releases, which stand last, are no matter of who
+/// has passed what.
+pub(super) fn keep_to(pending: &mut [Pending<'_>], passed: &[Revision]) {
+    for (source, revision) in pending.iter_mut().zip(passed) {
+        let last = source.track.last_at(revision);
+        match source.reached {
+            Some(_) => source
+                .moves
+                .retain(|(sequence, _)| last.is_some_and(|last| *sequence <= last)),
+            // A new builder starts at what has passed.
+            None => {
+                let at = last.and_then(|last| source.track.moves.get_key_value(&last));
+                source.moves = at
+                    .map(|(sequence, moved)| (*sequence, moved))
+                    .into_iter()
+                    .collect();
+                source.base = source.newest();
+            }
         }
-        let revision = passed.and_then(|passed| passed.get(position));
-        let last = revision.and_then(|revision| source.track.last_at(revision));
-        source
-            .moves
-            .retain(|(sequence, _)| last.is_some_and(|last| *sequence <= last));
         source.matters = source.matters && !source.moves.is_empty();
     }
 }

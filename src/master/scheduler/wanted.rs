@@ -123,8 +123,12 @@ impl Scheduler {
         now: Timestamp,
     ) -> Option<(Wanted<'a>, Option<Reason>)> {
         let ahead = pending.iter().any(|source| source.matters);
-        if !builder.after.is_empty() {
-            keep_to(&mut pending, self.passed(builder, now).as_deref());
+        let passed = match builder.after.is_empty() {
+            true => Some(Vec::new()),
+            false => self.passed(builder, now),
+        };
+        if let Some(passed) = &passed {
+            keep_to(&mut pending, passed);
         }
         let moved = pending.iter().any(|source| source.matters);
         if moved && builder.collapse == Collapse::Every {
@@ -132,26 +136,25 @@ impl Scheduler {
         }
         let since = pending
             .iter()
-            .filter(|source| source.matters)
+            .filter(|source| source.matters && source.reached.is_some())
             .flat_map(|source| source.moves.iter().map(|(_, moved)| moved.seen))
             .min();
+        let last_move = pending.iter().map(|source| source.base.seen).max()?;
         let newest = lane.and_then(Lane::newest);
         let unchanged = builder.unchanged == Unchanged::Build && builder.schedule.is_some();
-        if !moved && ahead {
+        if ahead && (!moved || passed.is_none()) {
             // Something moved, and none of it has passed where it must.
             let reason = Reason::After {
                 builder: self.behind(builder, now)?,
             };
-            let since = pending.iter().map(|source| source.base.seen).max()?;
-            return Some((compose(builder, pending, since), Some(reason)));
+            return Some((compose(builder, pending, last_move), Some(reason)));
         }
-        if !moved && !unchanged {
+        if passed.is_none() || (!moved && !unchanged) {
             return None;
         }
         let last = newest.map(|order| order.build.issued);
-        let since = since
-            .or(last)
-            .or_else(|| pending.iter().map(|source| source.base.seen).max())?;
+        // What is new to a builder that builds again has waited since it moved; all is new to a new one.
+        let since = since.or(last.filter(|_| !moved)).unwrap_or(last_move);
         let reason = match &builder.schedule {
             Some(schedule) => {
                 let after = last.map_or(since, |last| last.max(since));
