@@ -1,8 +1,9 @@
 //! `pybots master`: run a farm.
 
+mod check;
+mod init;
 mod logins;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -26,12 +27,10 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
         config: PathBuf,
     },
-    /// Check master.toml and the keys, without starting anything.
-    Check {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = "master.toml")]
-        config: PathBuf,
-    },
+    /// Write a first master.toml for a farm whose keys are made.
+    Init(init::Arguments),
+    /// Check master.toml and the keys, without starting anything: every mistake at once, or what is built where.
+    Check(check::Arguments),
     /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the roster.
     Logins {
         /// The configuration.
@@ -58,25 +57,8 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run { config } => Box::pin(lead(&config)).await,
-        Command::Check { config } => {
-            let checked = Checked::load(&config)?;
-            let MasterConfig {
-                farm,
-                repositories,
-                builders,
-                ..
-            } = &checked.setup.config;
-            let mut out = anstream::stdout();
-            writeln!(out, "ok  farm {farm}")?;
-            writeln!(out, "ok  the signing key is in force")?;
-            writeln!(
-                out,
-                "ok  repositories: {}, builders: {}",
-                repositories.len(),
-                builders.len()
-            )?;
-            Ok(Exit::Ok)
-        }
+        Command::Init(arguments) => init::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Logins { config, users } => {
             let checked = Checked::load(&config)?;
             logins::write(checked, &users).await

@@ -23,7 +23,7 @@ pub use approve::{
 pub use config::{
     Builder, Changed, Collapse, Differences, Everything, MasterConfig, MasterConfigError,
     PathFilter, PreReleases, ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule,
-    SlaveRules, Unchanged,
+    ScheduleError, SlaveRules, Unchanged,
 };
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
