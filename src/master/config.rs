@@ -206,7 +206,7 @@ pub enum PreReleases {
 }
 
 /// A watched repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Repository {
     /// Where it is.
     pub url: RemoteUrl,

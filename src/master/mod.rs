@@ -15,6 +15,7 @@ mod keyrings;
 mod run;
 mod scheduler;
 mod watch;
+mod watchers;
 
 pub use approve::{
     Application, ApplicationError, ApprovalError, approve, approved, learn_rosters,
@@ -29,4 +30,5 @@ pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use run::{FindKey, Master, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
-pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
+pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
+pub use watchers::Known;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Branch, Commit, Revision, Text, Timestamp};
+use crate::model::{Branch, Change, Commit, Revision, Text, Timestamp};
 
 /// Reads lines of a revision, a tab and a ref. Refs that cannot be watched are passed over, whoever made them.
 pub(super) fn tips(listing: &[u8]) -> Option<BTreeMap<Branch, Revision>> {
@@ -39,4 +39,23 @@ pub(super) fn commits(log: &[u8]) -> Option<Vec<Commit>> {
 
 pub(super) fn count(count: &[u8]) -> Option<u32> {
     str::from_utf8(count).ok()?.trim_end().parse().ok()
+}
+
+/// Reads paths, each ending in NUL. None if they are more than one change may list, or one of them is no plain text.
+pub(super) fn paths(listing: &[u8]) -> Option<Vec<Text>> {
+    let Some(listing) = listing.strip_suffix(b"\0") else {
+        return listing.is_empty().then(Vec::new);
+    };
+    let count = listing.split(|&byte| byte == 0).count();
+    // Each path but the last ends in a byte that is none of it.
+    if count > Change::MAX_PATHS || listing.len() - (count - 1) > Change::MAX_PATH_BYTES {
+        return None;
+    }
+    listing
+        .split(|&byte| byte == 0)
+        .map(|path| {
+            let path = str::from_utf8(path).ok()?;
+            Text::try_from(path.to_owned()).ok()
+        })
+        .collect()
 }
