@@ -11,6 +11,7 @@ mod config;
 mod coverage;
 mod dispatch;
 mod herald;
+mod hooks;
 mod keyrings;
 mod releases;
 mod run;
@@ -28,6 +29,9 @@ pub use config::{
 };
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
+pub use hooks::{
+    Forge, HookSecret, HookSecretError, Hooked, Hooks, HooksConfig, HooksConfigError, HooksLimits,
+};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
 pub use run::{FindKey, Master, RunError};
