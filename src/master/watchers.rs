@@ -271,3 +271,6 @@ impl Watchers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
