@@ -1,6 +1,7 @@
 //! `pybots master`: run a farm.
 
 mod logins;
+mod pause;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
         config: PathBuf,
     },
-    /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the roster.
+    /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the
+    /// roster, and those of the requesters and of the listener for webhooks that master.toml names.
     Logins {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
@@ -53,10 +55,16 @@ pub(super) enum Command {
         #[arg(required = true, value_name = "LINE")]
         line: Vec<String>,
     },
+    /// Ask the master to give a builder nothing new for a while; what runs goes on.
+    Pause(pause::Pause),
+    /// Ask the master to end a builder's pause, or its being set aside.
+    Resume(pause::Resume),
 }
 
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Pause(arguments) => Box::pin(pause::pause(arguments)).await,
+        Command::Resume(arguments) => Box::pin(pause::resume(arguments)).await,
         Command::Run { config } => Box::pin(lead(&config)).await,
         Command::Check { config } => {
             let checked = Checked::load(&config)?;
