@@ -36,6 +36,7 @@ mod readme;
 mod refusals;
 mod rehearsals;
 mod repin;
+mod requests;
 mod restarts;
 mod results;
 mod rights;
