@@ -1,6 +1,7 @@
 //! `master.toml`: what is watched, and which builder builds what.
 
 mod paths;
+mod reload;
 mod requester;
 mod schedule;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use paths::PathFilter;
+pub use reload::{Changed, Differences};
 pub use requester::{Everything, Requester};
 pub use schedule::Schedule;
 
@@ -206,7 +208,7 @@ pub enum PreReleases {
 }
 
 /// A watched repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Repository {
     /// Where it is.
     pub url: RemoteUrl,

@@ -21,12 +21,13 @@ pub use approve::{
     place_for_roster,
 };
 pub use config::{
-    Builder, Collapse, Everything, MasterConfig, MasterConfigError, PathFilter, PreReleases,
-    ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule, SlaveRules, Unchanged,
+    Builder, Changed, Collapse, Differences, Everything, MasterConfig, MasterConfigError,
+    PathFilter, PreReleases, ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule,
+    SlaveRules, Unchanged,
 };
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use run::{FindKey, Master, RunError};
-pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
+pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
 pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
