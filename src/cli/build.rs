@@ -1,7 +1,13 @@
 //! `pybots build`: builds, one by one.
 
+pub(super) mod ask;
 mod bundle;
+mod cancel;
+mod force;
 mod list;
+mod release;
+mod retry;
+mod wait;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -57,6 +63,15 @@ pub(super) enum Command {
     /// Check who said what of a build: from the bus, or from a file that `build export` wrote, which needs no bus.
     #[command(after_help = bundle::AFTER_VERIFY)]
     Verify(bundle::Verify),
+    /// Ask the master for a build, whether or not anything changed.
+    #[command(after_help = force::EXAMPLES)]
+    Force(force::Arguments),
+    /// Ask the master to call off a build, whether it runs or only waits.
+    Cancel(cancel::Arguments),
+    /// Ask the master to build again what a build has built.
+    Retry(retry::Arguments),
+    /// Tell the master that a project has released a version: builders that follow its releases build it.
+    Release(release::Arguments),
 }
 
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
@@ -65,6 +80,10 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::List(arguments) => return list::run(arguments).await,
         Command::Export(arguments) => return bundle::export(arguments).await,
         Command::Verify(arguments) => return bundle::verify(arguments).await,
+        Command::Force(arguments) => return Box::pin(force::run(arguments)).await,
+        Command::Cancel(arguments) => return Box::pin(cancel::run(arguments)).await,
+        Command::Retry(arguments) => return Box::pin(retry::run(arguments)).await,
+        Command::Release(arguments) => return Box::pin(release::run(arguments)).await,
         Command::Show { build, which, json } => {
             let board = viewer(&which).await?.snapshot().await?;
             let build = find(&board, &build)?;
@@ -157,6 +176,11 @@ fn no_step_failed(build: &BuildStatus, now: Timestamp) -> String {
         }
         None => format!("No step of {id} has failed so far; the build is not over."),
     }
+}
+
+/// Says that nothing was asked, whatever is the reason.
+fn not_asked(failure: Failure) -> Failure {
+    failure.advice_after(ask::NOT_ASKED)
 }
 
 fn find<'a>(board: &'a Board, id: &BuildId) -> Result<&'a BuildStatus, Failure> {

@@ -103,6 +103,20 @@ impl Failure {
         self
     }
 
+    /// The same, before the advice that there is.
+    pub(super) fn advice_after(self, first: &str) -> Self {
+        let advice = match &self.advice {
+            Some(advice) => format!("{first} {advice}"),
+            None => first.to_owned(),
+        };
+        self.advice(advice)
+    }
+
+    /// How the program is to end.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// What went wrong, with its causes.
     pub(super) fn sentence(&self) -> String {
         chain(&self.error)

@@ -9,6 +9,7 @@ mod making;
 mod naming;
 mod publish;
 mod record;
+mod requester;
 mod revoke;
 mod rotate;
 mod show;
@@ -26,6 +27,8 @@ pub(super) use init::{Masters, make};
 pub(super) enum Command {
     /// Make the keys and the first keyring of a new farm.
     Init(init::Arguments),
+    /// Make the keys of somebody who may ask the master for builds.
+    Requester(requester::Arguments),
     /// Make a new signing key, or with --master let the successor key take the master key's place.
     Rotate(Box<rotate::Arguments>),
     /// Revoke a signing key: one that was stolen, or is not needed any more.
@@ -43,6 +46,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init(arguments) => init::run(arguments),
+        Command::Requester(arguments) => requester::run(&arguments),
         Command::Rotate(arguments) => rotate::run(*arguments).await,
         Command::Revoke(arguments) => revoke::run(*arguments).await,
         Command::Sign(arguments) => sign::run(&arguments),

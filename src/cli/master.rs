@@ -3,6 +3,7 @@
 mod check;
 mod init;
 mod logins;
+mod pause;
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,8 @@ pub(super) enum Command {
     Init(init::Arguments),
     /// Check master.toml and the keys, without starting anything: every mistake at once, or what is built where.
     Check(check::Arguments),
-    /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the roster.
+    /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the
+    /// roster, and those of the requesters and of the listener for webhooks that master.toml names.
     Logins {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
@@ -52,10 +54,16 @@ pub(super) enum Command {
         #[arg(required = true, value_name = "LINE")]
         line: Vec<String>,
     },
+    /// Ask the master to give a builder nothing new for a while; what runs goes on.
+    Pause(pause::Pause),
+    /// Ask the master to end a builder's pause, or its being set aside.
+    Resume(pause::Resume),
 }
 
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Pause(arguments) => Box::pin(pause::pause(arguments)).await,
+        Command::Resume(arguments) => Box::pin(pause::resume(arguments)).await,
         Command::Run { config } => Box::pin(lead(&config)).await,
         Command::Init(arguments) => init::run(arguments),
         Command::Check(arguments) => check::run(&arguments),

@@ -13,6 +13,7 @@ mod keys;
 mod logging;
 mod master;
 mod passphrase;
+mod requester_file;
 mod series;
 mod slave;
 mod status;
@@ -56,7 +57,7 @@ enum Command {
     /// farm of `$PYBOTS_FARM`, or the one that `pybots up` runs. With any of --slave, --master and --farm it looks at those
     /// files alone. Either way it looks at this machine too.
     Doctor(doctor::Arguments),
-    /// List builds; look at one, its steps and its log; check who said what of it.
+    /// List builds; look at one, its steps and its log; check who said what of it; ask for one.
     #[command(subcommand)]
     Build(build::Command),
     /// Lend this machine to a farm, within limits that are yours.

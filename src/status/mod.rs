@@ -8,11 +8,13 @@
 //! | from the bus to verified events | `tail`, `follow`, and the [`Viewer`] for one look; the [`Feed`] for a page that stays up |
 //! | what was once verified, on disk | [`Store`] |
 //! | the fold, pure | [`Board`]; from it `rows`, `overview`, `recent`, `since` |
+//! | what comes of a request | `asked` hears the answer and follows the build, `progress` says what there is to tell of it |
 //! | logs | `log` puts a whole one together; `log_index`, `log_window` and [`Logs`] show a part of a large one |
 //! | to be read | [`text`], [`json`], [`web`] |
 //! | one build, provable offline | `export` and [`verify()`] |
 //! | any one message, layer by layer | [`explain()`] |
 
+mod asked;
 mod board;
 mod build;
 mod explain;
@@ -27,6 +29,7 @@ mod log_index;
 mod log_window;
 mod logs;
 mod overview;
+mod progress;
 mod recent;
 mod row;
 mod rows;
@@ -41,6 +44,7 @@ mod verify;
 mod view;
 pub mod web;
 
+pub use asked::{Answers, Awaited};
 pub use board::{Answer, Board, Event, Reported, Stray};
 pub use build::{BuildStatus, Ending, StepStatus};
 pub use explain::{Broken, BundlePart, Explained, Explanation, Known, Signature, explain};
@@ -52,6 +56,7 @@ pub use log::{LogAssembly, LogPiece};
 pub use log_window::{Chosen, LineText, LogLine, LogView, LogWindow, Place};
 pub use logs::{LiveLog, Logs, telling_step};
 pub use overview::{Overview, Silence, Strip, Tone};
+pub use progress::{News, expected, news};
 pub use recent::Recent;
 pub use row::{LastWord, Newest, Row, Running, Shown, SlaveStanding};
 pub use since::{LastPass, Move, SinceLastPass, Way};

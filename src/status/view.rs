@@ -231,11 +231,7 @@ impl Viewer {
         event: impl Fn(&Delivery, Verified<T>) -> Event,
     ) -> Result<(), BusError> {
         for delivery in self.bus.read_all(stream, &filter, 0).await? {
-            let mut opened = open::<T>(&self.reader, stream, &delivery);
-            if self.reads_again(opened.as_ref().err()).await {
-                opened = open::<T>(&self.reader, stream, &delivery);
-            }
-            board.apply(match opened {
+            board.apply(match self.open_as::<T>(stream, &delivery).await {
                 Ok(verified) => event(&delivery, verified),
                 Err(unproven) => Event::Unproven(unproven),
             });
@@ -276,6 +272,20 @@ impl Viewer {
             open_report(&self.reader, delivery)
         } else {
             entry
+        }
+    }
+
+    /// The same for a message of any other kind.
+    pub(super) async fn open_as<T: Payload>(
+        &mut self,
+        stream: Stream,
+        delivery: &Delivery,
+    ) -> Result<Verified<T>, Unproven> {
+        let opened = open::<T>(&self.reader, stream, delivery);
+        if self.reads_again(opened.as_ref().err()).await {
+            open::<T>(&self.reader, stream, delivery)
+        } else {
+            opened
         }
     }
 

@@ -37,6 +37,7 @@ mod readme;
 mod refusals;
 mod rehearsals;
 mod repin;
+mod requests;
 mod restarts;
 mod results;
 mod rights;

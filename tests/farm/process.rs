@@ -92,6 +92,11 @@ impl Process {
         self.wait()
     }
 
+    /// What a server reads its configuration again at.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

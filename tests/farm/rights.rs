@@ -8,6 +8,7 @@ use pybots::model::{Position, Verdict};
 use crate::harness::Farm;
 use crate::hostile::{Client, rejections, starts};
 use crate::process::{eventually, pybots, succeed};
+use crate::requests::desk::let_ask;
 
 #[tokio::test]
 async fn a106_a107_a108_a109_a_slave_can_do_nothing_at_the_bus_but_its_own_part() {
@@ -246,4 +247,88 @@ async fn a140_what_the_stream_refuses_reaches_neither_slave_nor_viewer() {
     assert_eq!(starts(&farm), ["foo-linux/2"]);
     let board = farm.board().await;
     assert!(board.build(&build.id()).is_none());
+}
+
+#[tokio::test]
+async fn a108_a109_a_requester_may_ask_in_its_own_name_and_look_and_nothing_else() {
+    let farm = Farm::with_slave().await;
+    let subjects = farm.bus.subjects();
+    let_ask(&farm, "alice").await;
+    let alice = Client::with_key(&farm, "alice", "alice.nk").await;
+    let (own, other) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+    let (maple, builder) = ("maple".parse().unwrap(), "foo-linux".parse().unwrap());
+
+    for subject in [
+        // A core subscriber would see what the stream refuses.
+        subjects.requests(),
+        subjects.answers(),
+        subjects.commands(),
+        subjects.reports(),
+        subjects.hints(),
+        "_INBOX.master.>".to_owned(),
+        "_INBOX.maple.>".to_owned(),
+        "_INBOX.bob.>".to_owned(),
+        "_INBOX.>".to_owned(),
+        "$JS.>".to_owned(),
+        ">".to_owned(),
+    ] {
+        let _listening = alice.raw.subscribe(subject.clone()).await.unwrap();
+        alice
+            .is_refused(&format!("Subscription to \"{subject}\""))
+            .await;
+    }
+    let requests = [
+        "$JS.API.CONSUMER.CREATE.REQUESTS",
+        "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.maple",
+        "$JS.ACK.COMMANDS.maple.1.1.1.1.0",
+        "$JS.API.STREAM.MSG.GET.REQUESTS",
+        "$JS.API.STREAM.CREATE.MINE",
+        "$JS.API.STREAM.UPDATE.REQUESTS",
+        "$JS.API.STREAM.PURGE.REQUESTS",
+        "$JS.API.STREAM.MSG.DELETE.REQUESTS",
+    ];
+    let messages = [
+        subjects.request(&other),
+        subjects.answer(&own),
+        subjects.command(&maple, &builder),
+        subjects.report(&maple, &builder),
+        subjects.lead(),
+        subjects.lease(),
+        subjects.head(),
+        subjects.roster(2),
+        subjects.keyring(Position::default()),
+        subjects.change(&"python".parse().unwrap(), &[0; 32]),
+        subjects.release(&"foo".parse().unwrap()),
+        subjects.hint(&"python".parse().unwrap()),
+        subjects.presence(&maple),
+        "_INBOX.bob.1".to_owned(),
+    ];
+    for subject in requests.map(str::to_owned).into_iter().chain(messages) {
+        let publish = alice.raw.publish(subject.clone(), "{}".into());
+        publish.await.unwrap();
+        alice.is_refused(&format!("Publish to \"{subject}\"")).await;
+    }
+
+    // What its own part needs is not refused: to ask, and to see what a viewer sees.
+    let before = alice.refused().len();
+    let publish = alice.raw.publish(subjects.request(&own), "junk".into());
+    publish.await.unwrap();
+    let mut live = alice.raw.subscribe(subjects.live(">")).await.unwrap();
+    for stream in Stream::ALL {
+        let get = format!("$JS.API.DIRECT.GET.{}", stream.name());
+        let get = alice.raw.request(get, "{\"seq\":1}".into()).await;
+        get.unwrap_or_else(|error| panic!("{}: {error}", stream.name()));
+    }
+    alice.raw.flush().await.unwrap();
+    farm.settle(1).await;
+    let next = tokio::time::timeout(
+        Duration::from_secs(60),
+        futures_util::StreamExt::next(&mut live),
+    );
+    assert!(next.await.unwrap().is_some());
+    assert_eq!(alice.refused().len(), before, "{:?}", alice.refused());
+    let held = farm.bus.read_all(Stream::Requests, ">", 1).await.unwrap();
+    let held: Vec<&str> = held.iter().map(|held| held.subject.as_str()).collect();
+    assert_eq!(held, [subjects.request(&own)]);
+    assert_eq!(starts(&farm), ["foo-linux/1"]);
 }

@@ -108,7 +108,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 /// How many columns fit, if somebody looks.
-fn terminal_width() -> Option<usize> {
+pub(super) fn terminal_width() -> Option<usize> {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {
         return None;

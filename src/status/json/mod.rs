@@ -13,10 +13,12 @@
 //! | `pybots.build.v1` | [`write_build`] | [`BuildDocument`] |
 //! | `pybots.builds.v1` | [`write_builds`] | [`BuildsDocument`] |
 //! | `pybots.keys.v1` | [`write_keys`] | [`KeysDocument`] |
+//! | `pybots.request.v1` | [`write_asked`], one a line | [`AskedDocument`] |
 //! | `pybots.entry.v1` | [`write_entry`], one a line | [`EntryDocument`] |
 //! | `pybots.verification.v1` | [`write_verification`] | [`VerificationDocument`] |
 //! | `pybots.explanation.v1` | [`write_explanation`] | [`ExplanationDocument`] |
 
+mod asked;
 mod document;
 mod explanation;
 mod keys;
@@ -28,6 +30,7 @@ use std::io;
 
 use serde::Serialize;
 
+pub use asked::{Asked, AskedDocument, write_asked};
 pub use document::{
     BoardDocument, BranchDocument, BuildDocument, CommitDocument, CoveredDocument, EndingDocument,
     FarmDocument, MoveDocument, NewestDocument, RecentDocument, RowDocument, RunningDocument,

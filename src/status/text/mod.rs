@@ -7,6 +7,7 @@ mod explanation;
 mod list;
 mod log;
 mod odd;
+mod progress;
 pub(super) mod since;
 mod span;
 mod step;
@@ -20,6 +21,7 @@ pub use entry::write_entry;
 pub use explanation::write_explanation;
 pub use list::write_builds;
 pub use log::{LogPrinter, write_raw_log};
+pub use progress::{progress_line, write_news};
 pub use span::{age, span};
 pub use verification::write_verification;
 
