@@ -1,6 +1,7 @@
 //! `master.toml`: what is watched, and which builder builds what.
 
 mod paths;
+mod reload;
 mod requester;
 mod schedule;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use paths::PathFilter;
+pub use reload::{Changed, Differences};
 pub use requester::{Everything, Requester};
 pub use schedule::Schedule;
 

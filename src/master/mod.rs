@@ -22,8 +22,9 @@ pub use approve::{
     place_for_roster,
 };
 pub use config::{
-    Builder, Collapse, Everything, MasterConfig, MasterConfigError, PathFilter, PreReleases,
-    ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule, SlaveRules, Unchanged,
+    Builder, Changed, Collapse, Differences, Everything, MasterConfig, MasterConfigError,
+    PathFilter, PreReleases, ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule,
+    SlaveRules, Unchanged,
 };
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
