@@ -30,6 +30,6 @@ pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use run::{FindKey, Master, RunError};
-pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
+pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
 pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
 pub use watchers::Known;

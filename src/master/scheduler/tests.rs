@@ -6,7 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Digest, Isolation, PublicKey, RosterLine, SlaveState, Verdict};
+use crate::model::{
+    BuildState, Digest, Isolation, PublicKey, RosterLine, SlaveState, Text, Verdict,
+};
 
 const CONFIG: &str = r#"
 farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
@@ -160,6 +162,18 @@ impl World {
     }
 }
 
+fn started(started: Timestamp) -> ReportBody {
+    ReportBody::StepStarted {
+        step: 0,
+        name: "test-foo".parse().unwrap(),
+        started,
+        script: Digest([0; 32]),
+        mapped: None,
+        isolation: Isolation::Plain,
+        network: crate::model::Network::On,
+    }
+}
+
 fn finished() -> ReportBody {
     ReportBody::Finished {
         verdict: Verdict::Failed,
@@ -232,10 +246,18 @@ fn a_silent_build_holds_its_builder_until_its_deadline_and_no_longer() {
     world.moved("python", 1);
     world.decide(at(0));
     world.moved("python", 2);
+    let tick = Duration::from_micros(1);
+    let never_accepted = world.sent[0].1.accept_by.after(Build::CLOCK_SKEW);
+    assert_eq!(
+        world.decide(at(1)),
+        [Effect::WakeAt(never_accepted.after(tick))]
+    );
+    let command = world.sent[0].0;
+    world.report(command, started(at(2)));
     let give_up = world.sent[0].1.finish_by.after(Build::CLOCK_SKEW);
-    assert_eq!(world.decide(at(1)), [Effect::WakeAt(give_up)]);
+    assert_eq!(world.decide(at(3)), [Effect::WakeAt(give_up.after(tick))]);
     assert_eq!(world.decide(give_up).len(), 1);
-    world.decide(give_up.after(Duration::from_micros(1)));
+    world.decide(give_up.after(tick));
     assert_eq!(world.sent.len(), 2);
 }
 
@@ -370,7 +392,7 @@ proptest! {
             ));
             let ordered = world.facts.iter().position(|fact| matches!(fact, Fact::Ordered { id, .. } if *id == after.0));
             let reported_first = reported.is_some_and(|reported| Some(reported) < ordered);
-            let given_up = after.1.issued > before.1.finish_by.after(Build::CLOCK_SKEW);
+            let given_up = after.1.issued > before.1.lost_after(BuildState::Ordered);
             prop_assert!(reported_first || given_up);
         }
     }
