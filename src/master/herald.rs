@@ -28,7 +28,6 @@ pub(super) struct Watcher {
     pub(super) herald: Arc<Herald>,
     pub(super) name: RepositoryName,
     pub(super) mirror: Mirror,
-    pub(super) hints: Arc<Notify>,
 }
 
 /// What a watcher of a repository knows and has said.
@@ -78,8 +77,7 @@ impl Looks {
 
 impl Watcher {
     /// Looks, announces, waits, for ever.
-    pub(super) async fn watch(self, memory: &mut Memory, period: Duration) {
-        let mut looks = Looks::new(period, Arc::clone(&self.hints));
+    pub(super) async fn watch(self, memory: &mut Memory, mut looks: Looks) {
         loop {
             looks.next().await;
             match self.look(memory).await {

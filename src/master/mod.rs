@@ -12,6 +12,7 @@ mod coverage;
 mod dispatch;
 mod herald;
 mod keyrings;
+mod releases;
 mod run;
 mod scheduler;
 mod watch;
@@ -29,6 +30,7 @@ pub use config::{
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
+pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
 pub use run::{FindKey, Master, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
 pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};

@@ -300,6 +300,32 @@ impl Mirror {
         Ok(listing::paths(&listed.stdout))
     }
 
+    /// What comes after `prefix` in the names of the remote's tags that begin with it. Needs no mirror, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]
+    pub async fn tags(&self, prefix: &Text) -> Result<Vec<String>, WatchError> {
+        let prefix = prefix.as_str();
+        let is_plain = prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte));
+        // What git could read as a pattern is compared here only.
+        let pattern = format!("refs/tags/{}*", if is_plain { prefix } else { "" });
+        let said = self
+            .succeed(&[
+                "ls-remote",
+                "--quiet",
+                "--refs",
+                "--tags",
+                "--",
+                self.url.as_str(),
+                &pattern,
+            ])
+            .await?;
+        listing::tags(&said, prefix).ok_or_else(|| self.garbled())
+    }
+
     /// The watched branches as the remote has them.
     async fn remote(&self) -> Result<BTreeMap<Branch, Revision>, WatchError> {
         let names: Vec<String> = self

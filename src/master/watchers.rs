@@ -10,8 +10,9 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::config::{MasterConfig, Repository};
-use super::herald::{Herald, Memory, Watcher};
+use super::config::{MasterConfig, ReleasePlace, ReleaseSource, Repository};
+use super::herald::{Herald, Looks, Memory, Watcher};
+use super::releases::{Place, ReleaseMemory, ReleaseWatcher};
 use super::scheduler::Scheduler;
 use super::watch::{Depth, Git, Mirror};
 use crate::model::{Branch, ProjectName, RepositoryName, Revision, Version};
@@ -41,6 +42,7 @@ pub(super) struct Watchers {
     git: Git,
     state: PathBuf,
     repositories: BTreeMap<RepositoryName, Running<RepositoryTask, Memory>>,
+    releases: BTreeMap<ProjectName, Running<ReleaseTask, ReleaseMemory>>,
     tasks: JoinSet<()>,
 }
 
@@ -49,6 +51,22 @@ pub(super) struct Watchers {
 struct RepositoryTask {
     repository: Repository,
     depth: Depth,
+}
+
+/// What a task for releases works by; the repository is the one whose tags are followed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct ReleaseTask {
+    source: ReleaseSource,
+    repository: Option<Repository>,
+}
+
+impl ReleaseTask {
+    fn follows_tags_of(&self, wanted: &RepositoryName) -> bool {
+        match &self.source.place {
+            ReleasePlace::Tags { repository, .. } => repository == wanted,
+            ReleasePlace::Index(_) | ReleasePlace::Requests => false,
+        }
+    }
 }
 
 /// A task, and what outlives it.
@@ -90,6 +108,7 @@ impl Watchers {
             git,
             state,
             repositories: BTreeMap::new(),
+            releases: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -101,8 +120,16 @@ impl Watchers {
                 running.stop();
             }
         }
+        for (project, running) in &mut self.releases {
+            if !config.releases.contains_key(project) {
+                running.stop();
+            }
+        }
         for (name, repository) in &config.repositories {
             self.follow_repository(name, repository, config, known);
+        }
+        for (project, source) in &config.releases {
+            self.follow_releases(project, source, config, known);
         }
     }
 
@@ -117,7 +144,7 @@ impl Watchers {
             .builders
             .values()
             .any(|builder| builder.paths.contains_key(name));
-        let task = RepositoryTask {
+        let wanted = RepositoryTask {
             repository: repository.clone(),
             depth: if paths_matter {
                 Depth::Trees
@@ -126,7 +153,7 @@ impl Watchers {
             },
         };
         let running = self.repositories.entry(name.clone()).or_default();
-        if running.runs(&task) {
+        if running.runs(&wanted) {
             return;
         }
         running.stop();
@@ -141,27 +168,95 @@ impl Watchers {
                 repository.branches.clone(),
                 repository.patience,
             )
-            .with_depth(task.depth),
-            hints: Arc::clone(&running.hints),
+            .with_depth(wanted.depth),
         };
         let announced = repository
             .branches
             .iter()
             .filter_map(|branch| Some((branch.clone(), known.tip(name, branch)?)))
             .collect();
-        let (memory, period) = (Arc::clone(&running.memory), repository.poll_period);
+        let (memory, hints) = (Arc::clone(&running.memory), Arc::clone(&running.hints));
+        let period = repository.poll_period;
         let handle = self.tasks.spawn(async move {
             let mut memory = memory.lock().await;
             memory.learn(announced);
-            watcher.watch(&mut memory, period).await;
+            let looks = Looks::new(period, hints);
+            watcher.watch(&mut memory, looks).await;
         });
-        running.task = Some((task, handle));
+        running.task = Some((wanted, handle));
+    }
+
+    fn follow_releases(
+        &mut self,
+        project: &ProjectName,
+        source: &ReleaseSource,
+        config: &MasterConfig,
+        known: &dyn Known,
+    ) {
+        let running = self.releases.entry(project.clone()).or_default();
+        let repository = match &source.place {
+            ReleasePlace::Tags { repository, .. } => config.repositories.get(repository),
+            ReleasePlace::Index(_) | ReleasePlace::Requests => None,
+        };
+        let wanted = ReleaseTask {
+            source: source.clone(),
+            repository: repository.cloned(),
+        };
+        if running.runs(&wanted) {
+            return;
+        }
+        running.stop();
+        let place = match (&source.place, repository) {
+            (
+                ReleasePlace::Tags {
+                    repository: name,
+                    prefix,
+                },
+                Some(repository),
+            ) => Place::Tags {
+                mirror: Box::new(Mirror::new(
+                    self.git.clone(),
+                    name.clone(),
+                    repository.url.clone(),
+                    self.state.join("releases").join(project.as_str()),
+                    Vec::new(),
+                    source.patience,
+                )),
+                prefix: prefix.clone(),
+            },
+            (ReleasePlace::Index(url), _) => Place::Index(url.clone()),
+            (ReleasePlace::Tags { .. }, None) | (ReleasePlace::Requests, _) => return,
+        };
+        let watcher = ReleaseWatcher {
+            herald: Arc::clone(&self.herald),
+            project: project.clone(),
+            place,
+            pre_releases: source.pre_releases,
+            patience: source.patience,
+        };
+        let (announced, period) = (known.release(project), source.poll_period);
+        let (memory, hints) = (Arc::clone(&running.memory), Arc::clone(&running.hints));
+        let handle = self.tasks.spawn(async move {
+            let mut memory = memory.lock().await;
+            memory.learn(announced);
+            watcher.watch(&mut memory, Looks::new(period, hints)).await;
+        });
+        running.task = Some((wanted, handle));
     }
 
     /// Looks at a repository at once, if it is watched: but not more than once in two seconds, however many hints come.
     pub(super) fn hint(&self, repository: &RepositoryName) {
         if let Some(running) = self.repositories.get(repository) {
             running.hints.notify_one();
+        }
+        for running in self.releases.values() {
+            if running
+                .task
+                .as_ref()
+                .is_some_and(|(task, _)| task.follows_tags_of(repository))
+            {
+                running.hints.notify_one();
+            }
         }
     }
 

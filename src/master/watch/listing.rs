@@ -17,6 +17,20 @@ pub(super) fn tips(listing: &[u8]) -> Option<BTreeMap<Branch, Revision>> {
     Some(tips)
 }
 
+/// Reads lines of a revision, a tab and a ref; gives what comes after `prefix` in the names of tags.
+pub(super) fn tags(listing: &[u8], prefix: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    for line in String::from_utf8_lossy(listing).lines() {
+        let (_, name) = line.split_once('\t')?;
+        let tag = name.strip_prefix("refs/tags/");
+        if let Some(rest) = tag.and_then(|tag| tag.strip_prefix(prefix)) {
+            // An annotated tag may be listed a second time, as what it stands for.
+            tags.extend((!rest.ends_with("^{}")).then(|| rest.to_owned()));
+        }
+    }
+    Some(tags)
+}
+
 /// Reads records of four fields, each ending in NUL; the rest of a record that was cut before its subject is dropped.
 pub(super) fn commits(log: &[u8]) -> Option<Vec<Commit>> {
     let fields: Vec<_> = log

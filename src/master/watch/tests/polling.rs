@@ -107,3 +107,24 @@ async fn branch_that_looks_like_a_watched_one_does_not_disturb() {
         "refs/heads/main"
     );
 }
+
+#[tokio::test]
+async fn tags_are_listed_without_their_prefix_and_each_once() {
+    let farm = Farm::new();
+    farm.commit("one");
+    farm.origin(&["tag", "v1.0"]);
+    farm.origin(&["tag", "-a", "-m", "annotated", "v1.1"]);
+    farm.origin(&["tag", "other"]);
+    farm.origin(&["tag", "x/refs/tags/v9"]);
+    farm.origin(&["branch", "v7"]);
+    let mirror = farm.mirror(&["main"]);
+    let tags = async |prefix: &str| mirror.tags(&Text::tidy(prefix)).await.unwrap();
+    assert_eq!(tags("v").await, ["1.0", "1.1"]);
+    assert_eq!(tags("").await, ["other", "v1.0", "v1.1", "x/refs/tags/v9"]);
+    // No pattern to git.
+    assert!(tags("*").await.is_empty());
+    assert_eq!(
+        listing::tags(b"1\trefs/tags/v2^{}\n1\trefs/tags/v2\n", "v"),
+        Some(vec!["2".to_owned()])
+    );
+}
