@@ -80,36 +80,3 @@ async fn a110_a_message_id_that_was_used_up_before_does_not_keep_a_command_or_a_
         "two commands, and junk"
     );
 }
-
-#[tokio::test]
-async fn a135_a_woken_old_leader_orders_nothing() {
-    let mut farm = Farm::new().await;
-    farm.check_in("first");
-    farm.start_master();
-    farm.start_slave().await;
-    wait_for_build(&farm, 1).await;
-    let mut old = farm.master.take().unwrap();
-    old.pause();
-    farm.start_master();
-    eventually("the new one leads", || async {
-        old.said().contains("lease=2").then_some(())
-    })
-    .await;
-    // Nobody has spoken to the builder since when the old one wakes.
-    let master = farm.master.take().unwrap();
-    master.pause();
-    let newest = farm.check_in("second");
-    old.resume();
-    assert_eq!(old.wait(), Some(1));
-    assert!(old.said().contains("another master took the lead"));
-    master.resume();
-    farm.master = Some(master);
-    wait_for_build(&farm, 2).await;
-    farm.settle(99).await;
-    let ran = farm.ran();
-    assert_eq!(
-        ran.iter().filter(|line| line.ends_with(&newest)).count(),
-        1,
-        "{ran:?}"
-    );
-}

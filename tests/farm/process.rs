@@ -92,6 +92,11 @@ impl Process {
         self.wait()
     }
 
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
