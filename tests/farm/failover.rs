@@ -217,7 +217,7 @@ pub(crate) fn assert_nothing_lost_or_doubled(counts: &Counts, told: &str) {
 }
 
 /// Waits until a build runs that does not end before the file `go` is there; gives its name.
-async fn long_build(farm: &Farm) -> String {
+pub(crate) async fn long_build(farm: &Farm) -> String {
     let (go, ran, begun) = (farm.text("go"), farm.text("ran"), farm.path("begun"));
     let body = format!(
         "echo \"$PYBOTS_BUILD ${{PYBOTS_REV_PYTHON:-}}\" >> {ran}\n\
@@ -255,18 +255,18 @@ async fn wait_for_lease(farm: &Farm, lease: u64) -> Lead {
 #[tokio::test]
 async fn a_killed_leader_is_followed_and_no_change_is_lost_and_no_build_doubled_or_disturbed() {
     let (farm, mut first, second) = two_masters().await;
-    change(&farm, 1_000_000).await;
-    let running = long_build(&farm).await;
-    let mut killed = Timestamp(0);
+    let (mut running, mut killed) = (String::new(), Timestamp(0));
     let asked = changes(&farm, async || {
+        running = long_build(&farm).await;
         first.kill();
         killed = now();
+        wait_for_lease(&farm, 2).await;
+        // Only now may end what ran all the time.
+        fs::write(farm.path("go"), "").unwrap();
     })
     .await;
     let lead = wait_for_lease(&farm, 2).await;
     let away = lead.issued.since(killed);
-    // Only now may what ran all the time end.
-    fs::write(farm.path("go"), "").unwrap();
     let counts = count(&farm, &asked).await;
     assert_nothing_lost_or_doubled(&counts, &second.said());
     assert!(away < Duration::from_secs(5), "led again after {away:?}");
@@ -333,4 +333,43 @@ async fn a_leader_that_stops_hands_over_at_once() {
         "{}",
         first.said()
     );
+}
+
+#[tokio::test]
+async fn a135_of_orders_right_behind_one_another_none_slips_in_behind_somebody_elses_message() {
+    let mut farm = Farm::new().await;
+    farm.start_master();
+    says(farm.master.as_ref().unwrap(), "master leads").await;
+    farm.master.as_mut().unwrap().kill();
+    let orders = |from: u64| -> Vec<(String, Vec<u8>)> {
+        (from..from + 3)
+            .map(|number| {
+                let build = farm.order(number, &["record"]);
+                let subject = farm.bus.subjects().command(&build.slave, &build.builder);
+                (subject, farm.seal(&build).bytes)
+            })
+            .collect()
+    };
+    let held = async || {
+        farm.bus
+            .read_all(Stream::Commands, ">", 1)
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!(held().await, 1, "the lead");
+    let done = farm
+        .bus
+        .publish_behind(Stream::Commands, 1, orders(1))
+        .await;
+    assert!(done.fault.is_none(), "{done:?}");
+    assert_eq!((done.stored, held().await), (3, 4));
+    // Somebody else was faster by one message: the second order finds the stream where it expects it.
+    let done = farm
+        .bus
+        .publish_behind(Stream::Commands, 3, orders(4))
+        .await;
+    assert!(done.fault.is_some(), "{done:?}");
+    farm.bus.flush().await.unwrap();
+    assert_eq!((done.stored, held().await), (0, 4));
 }

@@ -10,8 +10,8 @@ use pybots::wire::Subjects;
 
 use crate::crashes::wait_for_build;
 use crate::failover::{
-    assert_nothing_lost_or_doubled, change, changes, count, leads, loaded_farm, ordered, says,
-    start_master,
+    assert_nothing_lost_or_doubled, change, changes, count, leads, loaded_farm, long_build,
+    ordered, says, start_master,
 };
 use crate::harness::Farm;
 use crate::process::{eventually, now};
@@ -44,8 +44,13 @@ async fn outage(away: Duration) {
     says(&first, "master leads").await;
     let second = start_master(&farm, "second");
     says(&second, "master stands by").await;
-    let mut asked = changes(&farm, async || {}).await;
+    let mut asked = changes(&farm, async || {
+        long_build(&farm).await;
+    })
+    .await;
     farm.server.kill();
+    // What runs goes on and ends meanwhile; half of the changes wait.
+    fs::write(farm.path("go"), "").unwrap();
     // The outage itself, and nothing that anybody waits for.
     tokio::time::sleep(away).await;
     farm.start_server();

@@ -58,6 +58,9 @@ fn state_folder(path: &Path) -> Result<PathBuf, Failure> {
     let (state, _) = files::configuration(path, |text, folder| {
         let file: State = toml::from_str(text)?;
         Ok::<_, toml::de::Error>(folder.join(file.state))
+    })
+    .map_err(|failure| {
+        failure.advice("No master was asked anything; one that runs goes on by the old one.")
     })?;
     Ok(state)
 }
