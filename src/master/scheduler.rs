@@ -5,6 +5,7 @@
 
 mod desk;
 mod lane;
+mod pending;
 mod plan;
 mod track;
 mod waiting;

@@ -17,6 +17,8 @@ pub(super) struct Course {
     /// Until when its slave's owner put it off.
     deferred: Option<Timestamp>,
     end: Option<(PayloadId, Verdict)>,
+    /// The first report that said `lost`. It may come again after a rescue.
+    lost: Option<PayloadId>,
     disputed: bool,
 }
 
@@ -30,6 +32,12 @@ impl Course {
         }
         if let Some(verdict) = body.verdict() {
             let new = (report, verdict);
+            if self.lost == Some(report) {
+                return;
+            }
+            if verdict == Verdict::Lost {
+                self.lost.get_or_insert(report);
+            }
             match self.end.map(|held| SecondEnd::of(held, new)) {
                 None | Some(SecondEnd::Rescue) => self.end = Some(new),
                 Some(SecondEnd::Repeat) => {}

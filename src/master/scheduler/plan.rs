@@ -40,9 +40,17 @@ struct Ready<'a> {
     builder: &'a Builder,
     line: &'a RosterLine,
     wanted: Wanted<'a>,
-    /// Asked for by a person, then priority with age.
-    urgency: (bool, u64),
+    urgency: Urgency,
     signal: f64,
+}
+
+/// Which goes first: what a person asks for, then a builder that never built, so that nothing keeps it waiting for ever, then
+/// by priority, which grows by waiting.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Urgency {
+    is_asked_for: bool,
+    is_first: bool,
+    priority: u64,
 }
 
 /// One point of priority is gained by waiting so long.
@@ -115,8 +123,11 @@ impl Scheduler {
             }
             match served(circumstances, name, builder) {
                 Ok(line) => ready.push(Ready {
-                    urgency: urgency(builder, &wanted, now),
-                    signal: self.lanes.get(name).map_or(1.0, Lane::signal),
+                    urgency: urgency(self.lanes.get(name), builder, &wanted, now),
+                    signal: self
+                        .lanes
+                        .get(name)
+                        .map_or_else(|| Lane::default().signal(), Lane::signal),
                     name,
                     builder,
                     line,
@@ -178,10 +189,13 @@ fn watch_start(
     });
 }
 
-/// How urgent something is: what a person asks for goes first, then priority, which grows by waiting.
-fn urgency(builder: &Builder, wanted: &Wanted<'_>, now: Timestamp) -> (bool, u64) {
+fn urgency(lane: Option<&Lane>, builder: &Builder, wanted: &Wanted<'_>, now: Timestamp) -> Urgency {
     let aged = now.since(wanted.since).as_secs() / AGING.as_secs();
-    (wanted.asked.is_some(), u64::from(builder.priority) + aged)
+    Urgency {
+        is_asked_for: wanted.asked.is_some(),
+        is_first: lane.is_none_or(|lane| lane.newest().is_none()),
+        priority: u64::from(builder.priority) + aged,
+    }
 }
 
 /// The roster's line of the slave that serves a builder.

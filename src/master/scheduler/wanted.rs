@@ -2,7 +2,8 @@
 
 use super::desk::{Asked, AskedBuild, Wishes};
 use super::lane::{Fate, Lane, Order};
-use super::track::{At, Moved, Track, TrackId};
+use super::pending::{Pending, keep_to, keep_to_oldest, pending, quiet};
+use super::track::{At, Moved};
 use super::waiting::Reason;
 use super::{MAX_COVERS, Scheduler};
 use crate::master::config::{Builder, Collapse, Unchanged};
@@ -36,27 +37,6 @@ pub(super) enum Next<'a> {
     /// This, at once.
     Now(Wanted<'a>),
 }
-
-/// One source of a builder, and which of its moves are new to it.
-struct Pending<'a> {
-    track_id: TrackId,
-    track: &'a Track,
-    /// The last move that a build covers.
-    reached: Option<u64>,
-    /// Moves after that, oldest first, up to the one that may be built; for a builder without a build, just the newest.
-    moves: Vec<(u64, &'a Moved)>,
-    /// Whether some of them matter to the builder.
-    matters: bool,
-    /// What stands there if nothing of `moves` is built.
-    base: &'a Moved,
-}
-
-/// How many changes may wait for a builder that builds each; of more the oldest are built as one. Well below what the stream
-/// keeps, so that a restarted master misses none.
-const MAX_BACKLOG: usize = 500;
-
-/// How much longer than the quiet period a branch that never rests may hold up a build.
-const QUIET_PERIODS: u32 = 10;
 
 impl Scheduler {
     /// What `builder` should build next, if it had nothing in flight.
@@ -143,8 +123,12 @@ impl Scheduler {
         now: Timestamp,
     ) -> Option<(Wanted<'a>, Option<Reason>)> {
         let ahead = pending.iter().any(|source| source.matters);
-        if !builder.after.is_empty() {
-            keep_to(&mut pending, self.passed(builder, now).as_deref());
+        let passed = match builder.after.is_empty() {
+            true => Some(Vec::new()),
+            false => self.passed(builder, now),
+        };
+        if let Some(passed) = &passed {
+            keep_to(&mut pending, passed);
         }
         let moved = pending.iter().any(|source| source.matters);
         if moved && builder.collapse == Collapse::Every {
@@ -152,26 +136,25 @@ impl Scheduler {
         }
         let since = pending
             .iter()
-            .filter(|source| source.matters)
+            .filter(|source| source.matters && source.reached.is_some())
             .flat_map(|source| source.moves.iter().map(|(_, moved)| moved.seen))
             .min();
+        let last_move = pending.iter().map(|source| source.base.seen).max()?;
         let newest = lane.and_then(Lane::newest);
         let unchanged = builder.unchanged == Unchanged::Build && builder.schedule.is_some();
-        if !moved && ahead {
+        if ahead && (!moved || passed.is_none()) {
             // Something moved, and none of it has passed where it must.
             let reason = Reason::After {
                 builder: self.behind(builder, now)?,
             };
-            let since = pending.iter().map(|source| source.base.seen).max()?;
-            return Some((compose(builder, pending, since), Some(reason)));
+            return Some((compose(builder, pending, last_move), Some(reason)));
         }
-        if !moved && !unchanged {
+        if passed.is_none() || (!moved && !unchanged) {
             return None;
         }
         let last = newest.map(|order| order.build.issued);
-        let since = since
-            .or(last)
-            .or_else(|| pending.iter().map(|source| source.base.seen).max())?;
+        // What is new to a builder that builds again has waited since it moved; all is new to a new one.
+        let since = since.or(last.filter(|_| !moved)).unwrap_or(last_move);
         let reason = match &builder.schedule {
             Some(schedule) => {
                 let after = last.map_or(since, |last| last.max(since));
@@ -357,117 +340,6 @@ impl Scheduler {
 const MAX_RETRY_WAIT: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Longest time that a builder is set aside before it is tried again.
 const MAX_SET_ASIDE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-
-impl<'a> Pending<'a> {
-    /// Where it stands if what moved is built.
-    fn newest(&self) -> &'a Moved {
-        self.moves.last().map_or(self.base, |(_, moved)| moved)
-    }
-}
-
-/// What is new of one source; none if nothing was ever seen there.
-fn pending<'a>(
-    lane: Option<&Lane>,
-    track_id: TrackId,
-    track: &'a Track,
-    matters: impl Fn(&Moved) -> bool,
-) -> Option<Pending<'a>> {
-    let (newest_sequence, newest) = track.newest()?;
-    let reached = lane.and_then(|lane| lane.reached(track_id));
-    let built = reached.and_then(|sequence| track.moves.get(&sequence));
-    let moves: Vec<(u64, &Moved)> = match (reached, built) {
-        // A second note of the same move (two masters saw it) wants no second build.
-        (_, Some(built)) if built.to == newest.to => Vec::new(),
-        // Changes older than the newest one built are never gone back to.
-        (Some(sequence), _) => {
-            let moves = track.moves.range(sequence.saturating_add(1)..);
-            moves.map(|(sequence, moved)| (*sequence, moved)).collect()
-        }
-        // A new builder starts at the newest change.
-        (None, _) => vec![(newest_sequence, newest)],
-    };
-    let matters = match reached {
-        Some(_) => moves.iter().any(|(_, moved)| matters(moved)),
-        None => true,
-    };
-    Some(Pending {
-        track_id,
-        track,
-        reached,
-        base: built.unwrap_or(newest),
-        moves,
-        matters,
-    })
-}
-
-/// Leaves of what moved on branches only what has passed: those revisions, or nothing. Releases, which stand last, are no
-/// matter of who has passed what.
-fn keep_to(pending: &mut [Pending<'_>], passed: Option<&[Revision]>) {
-    for (position, source) in pending.iter_mut().enumerate() {
-        if matches!(source.base.to, At::Version(_)) {
-            continue;
-        }
-        let revision = passed.and_then(|passed| passed.get(position));
-        let last = revision.and_then(|revision| source.track.last_at(revision));
-        source
-            .moves
-            .retain(|(sequence, _)| last.is_some_and(|last| *sequence <= last));
-        source.matters = source.matters && !source.moves.is_empty();
-    }
-}
-
-/// Leaves of what moved the oldest move that matters, and what stood elsewhere then.
-fn keep_to_oldest(pending: &mut [Pending<'_>]) {
-    let backlog: usize = pending.iter().map(|source| source.moves.len()).sum();
-    let mut order: Vec<(Timestamp, u64, TrackId)> = pending
-        .iter()
-        .filter(|source| source.matters)
-        .flat_map(|source| {
-            let moves = source.moves.iter();
-            moves.map(|(sequence, moved)| (moved.seen, *sequence, source.track_id))
-        })
-        .collect();
-    order.sort_unstable();
-    let oldest = backlog
-        .saturating_sub(MAX_BACKLOG)
-        .min(order.len().saturating_sub(1));
-    let Some(&(seen, sequence, track)) = order.get(oldest) else {
-        return;
-    };
-    for source in pending {
-        if source.reached.is_none() {
-            continue;
-        }
-        if source.track_id == track {
-            source.moves.retain(|(other, _)| *other <= sequence);
-        } else {
-            source
-                .moves
-                .retain(|(other, moved)| (moved.seen, *other) <= (seen, sequence));
-        }
-        source.matters = source.matters && !source.moves.is_empty();
-    }
-}
-
-/// Why it is too early for what moved last, if it is.
-fn quiet(
-    builder: &Builder,
-    pending: &[Pending<'_>],
-    since: Timestamp,
-    now: Timestamp,
-) -> Option<Reason> {
-    if builder.quiet.is_zero() || builder.collapse == Collapse::Every {
-        return None;
-    }
-    let newest = pending
-        .iter()
-        .filter(|source| source.matters)
-        .map(|source| source.newest().seen)
-        .max()?;
-    let longest = since.after(builder.quiet.saturating_mul(QUIET_PERIODS));
-    let until = newest.after(builder.quiet).min(longest);
-    (now < until).then_some(Reason::Quiet { until })
-}
 
 fn set_aside(lane: &Lane, builder: &Builder, resumed: Timestamp, now: Timestamp) -> Option<Reason> {
     let retry = &builder.retry;
