@@ -12,6 +12,7 @@ mod control;
 mod coverage;
 mod dispatch;
 mod herald;
+mod hooks;
 mod keyrings;
 mod lease;
 mod releases;
@@ -34,6 +35,9 @@ pub use control::{
     QueueRow, ReloadDocument, StatusDocument, ask,
 };
 pub use coverage::learn_keyrings_held;
+pub use hooks::{
+    Forge, HookSecret, HookSecretError, Hooked, Hooks, HooksConfig, HooksConfigError, HooksLimits,
+};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
 pub use run::{FindKey, Master, Reread, RunError};

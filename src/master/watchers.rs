@@ -31,8 +31,8 @@ impl Known for Scheduler {
         Self::tip(self, repository, branch).cloned()
     }
 
-    fn release(&self, _project: &ProjectName) -> Option<Version> {
-        None
+    fn release(&self, project: &ProjectName) -> Option<Version> {
+        Self::release(self, project).cloned()
     }
 }
 
@@ -271,3 +271,6 @@ impl Watchers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
