@@ -1,12 +1,13 @@
 //! `pybots master`: run a farm.
 
 mod builders;
+mod check;
+mod init;
 mod logins;
 mod queue;
 mod reload;
 mod running;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -32,12 +33,10 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", default_value = "master.toml")]
         config: PathBuf,
     },
-    /// Check master.toml and the keys, without starting anything.
-    Check {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = "master.toml")]
-        config: PathBuf,
-    },
+    /// Write a first master.toml for a farm whose keys are made.
+    Init(init::Arguments),
+    /// Check master.toml and the keys, without starting anything: every mistake at once, or what is built where.
+    Check(check::Arguments),
     /// Let the running master read its configuration again: all of it counts then, or nothing.
     Reload(running::Running),
     /// Show what waits to be built, and why.
@@ -70,25 +69,8 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run { config } => Box::pin(lead(&config)).await,
-        Command::Check { config } => {
-            let checked = Checked::load(&config)?;
-            let MasterConfig {
-                farm,
-                repositories,
-                builders,
-                ..
-            } = &checked.setup.config;
-            let mut out = anstream::stdout();
-            writeln!(out, "ok  farm {farm}")?;
-            writeln!(out, "ok  the signing key is in force")?;
-            writeln!(
-                out,
-                "ok  repositories: {}, builders: {}",
-                repositories.len(),
-                builders.len()
-            )?;
-            Ok(Exit::Ok)
-        }
+        Command::Init(arguments) => init::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Reload(running) => reload::run(&running).await,
         Command::Queue(running) => queue::run(&running).await,
         Command::Builders(running) => builders::run(&running).await,
@@ -198,7 +180,14 @@ impl Checked {
 
 /// Reads the configuration again, with all that it names.
 fn reread(path: &Path) -> Result<(MasterConfig, Digest), Vec<String>> {
-    let checked = Checked::load(path).map_err(|failure| vec![failure.sentence()])?;
+    let checked = Checked::load(path).map_err(|failure| {
+        let sentence = failure.sentence();
+        let lines = sentence.lines().map(str::trim);
+        lines
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
+    })?;
     let Setup { config, text, .. } = checked.setup;
     Ok((config, Digest(sha256(text.as_bytes()))))
 }

@@ -157,3 +157,21 @@ impl Watcher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hint_right_after_a_look_waits_and_brings_the_next_one_all_the_same() {
+        let hints = Arc::new(Notify::new());
+        let mut looks = Looks::new(Duration::from_secs(3600), Arc::clone(&hints));
+        looks.next().await;
+        hints.notify_one();
+        assert!(looks.next().now_or_never().is_none());
+        hints.notify_one();
+        looks.next().await;
+    }
+}

@@ -28,7 +28,7 @@ pub use approve::{
 pub use config::{
     Builder, Changed, Collapse, Differences, Everything, MasterConfig, MasterConfigError,
     PathFilter, PreReleases, ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule,
-    SlaveRules, Unchanged,
+    ScheduleError, SlaveRules, Unchanged,
 };
 pub use control::{
     AskError, BuilderRow, BuilderState, BuildersDocument, LastBuild, Question, QueueDocument,

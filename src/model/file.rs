@@ -16,22 +16,39 @@ impl FileFault {
     /// A fault in TOML text, as its reader says.
     #[must_use]
     pub fn toml(text: &str, error: &toml::de::Error) -> Self {
-        let before = error
-            .span()
-            .map(|span| text.get(..span.start).unwrap_or(text));
-        let line = before.map(|before| before.matches('\n').count() + 1);
-        let column = before.map(|before| {
-            before
-                .rsplit('\n')
-                .next()
-                .map_or(0, |last| last.chars().count())
-                + 1
-        });
-        Self {
-            line,
-            column,
-            message: error.message().trim().replace('\n', ", "),
+        let message = error.message().trim().replace('\n', ", ");
+        match error.span() {
+            Some(span) => Self::at(text, span.start, message),
+            None => Self {
+                line: None,
+                column: None,
+                message,
+            },
         }
+    }
+
+    /// A fault at a byte of the text.
+    #[must_use]
+    pub fn at(text: &str, offset: usize, message: String) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let last = before.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: Some(before.matches('\n').count() + 1),
+            column: Some(last.chars().count() + 1),
+            message,
+        }
+    }
+
+    /// Line and column, from 1, the column in characters; none if the fault has no one place.
+    #[must_use]
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.line.zip(self.column)
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 

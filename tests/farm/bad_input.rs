@@ -97,7 +97,7 @@ async fn each_mistake_in_a_masters_files_is_named_and_nothing_is_started() {
         (
             "poll-seconds",
             "poll-secs",
-            "master.toml: line 12, column 1: unknown field `poll-secs`",
+            "master.toml:12:1: repositories.python: unknown field `poll-secs`",
         ),
         (&*farm.id.to_string(), other_farm, "not of the pinned farm"),
         (

@@ -121,9 +121,9 @@ fn the_examples_name_every_key_that_there_is() {
             let said = place
                 .check(role, &format!("{before}no-such-key = 1\n{after}"))
                 .unwrap_err();
-            let (_, known) = said
-                .split_once("expected ")
-                .unwrap_or_else(|| panic!("after {before}: {said}"));
+            let Some((_, known)) = said.split_once("expected ") else {
+                panic!("after {before}: {said}");
+            };
             let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
             for key in keys {
                 let stands = ["{}", "#{}", "# {}"].iter().any(|form| {

@@ -60,8 +60,13 @@ async fn install(farm: &mut Farm, limits: &str) {
     fs::write(path, text.replace("users: [", &format!("users: [{entry}"))).unwrap();
     farm.server.kill();
     farm.start_server();
-    eventually("the server is back", || async {
-        farm.bus.is_connected().then_some(())
+    let port = farm.port;
+    eventually("the server is back", || async move {
+        TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    eventually("so is our own client", || async {
+        farm.bus.flush().await.ok()
     })
     .await;
 }

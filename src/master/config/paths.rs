@@ -7,8 +7,8 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::model::Text;
 
-/// Patterns of paths; a pattern that begins with `!` takes out what an earlier one took in. Where the first one does, all
-/// other paths are in.
+/// Patterns of paths; a pattern that begins with `!` takes out what an earlier one took in. Where the first one does,
+/// all other paths are in.
 #[derive(Clone, Default)]
 pub struct PathFilter {
     patterns: Vec<Text>,
@@ -17,8 +17,8 @@ pub struct PathFilter {
 }
 
 impl PathFilter {
-    /// The filter of some patterns: `*` is any part of one name, `**` any number of folders, and a final `/` all that is
-    /// in a folder.
+    /// The filter of some patterns: `*` is any part of one name, `**` any number of folders, and a final `/` all that
+    /// is in a folder.
     ///
     /// # Errors
     ///

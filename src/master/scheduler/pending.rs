@@ -74,19 +74,17 @@ pub(super) fn pending<'a>(
 pub(super) fn keep_to(pending: &mut [Pending<'_>], passed: &[Revision]) {
     for (source, revision) in pending.iter_mut().zip(passed) {
         let last = source.track.last_at(revision);
-        match source.reached {
-            Some(_) => source
-                .moves
-                .retain(|(sequence, _)| last.is_some_and(|last| *sequence <= last)),
+        if source.reached.is_some() {
+            let passed = |sequence| last.is_some_and(|last| sequence <= last);
+            source.moves.retain(|(sequence, _)| passed(*sequence));
+        } else {
             // A new builder starts at what has passed.
-            None => {
-                let at = last.and_then(|last| source.track.moves.get_key_value(&last));
-                source.moves = at
-                    .map(|(sequence, moved)| (*sequence, moved))
-                    .into_iter()
-                    .collect();
-                source.base = source.newest();
-            }
+            let at = last.and_then(|last| source.track.moves.get_key_value(&last));
+            source.moves = at
+                .map(|(sequence, moved)| (*sequence, moved))
+                .into_iter()
+                .collect();
+            source.base = source.newest();
         }
         source.matters = source.matters && !source.moves.is_empty();
     }

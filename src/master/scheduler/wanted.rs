@@ -123,9 +123,10 @@ impl Scheduler {
         now: Timestamp,
     ) -> Option<(Wanted<'a>, Option<Reason>)> {
         let ahead = pending.iter().any(|source| source.matters);
-        let passed = match builder.after.is_empty() {
-            true => Some(Vec::new()),
-            false => self.passed(builder, now),
+        let passed = if builder.after.is_empty() {
+            Some(Vec::new())
+        } else {
+            self.passed(builder, now)
         };
         if let Some(passed) = &passed {
             keep_to(&mut pending, passed);

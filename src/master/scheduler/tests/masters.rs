@@ -189,13 +189,9 @@ proptest! {
         let slave = "maple".parse().unwrap();
         for fact in &bus.facts {
             let world = &mut reader[0].0;
-            let ordered = match fact {
-                Fact::Ordered { build, .. } => Some(build.issued),
-                _ => None,
-            };
             world.scheduler.apply(fact.clone());
-            if let Some(issued) = ordered {
-                prop_assert!(world.scheduler.builds_on(&slave, issued).len() <= 1);
+            if let Fact::Ordered { build, .. } = fact {
+                prop_assert!(world.scheduler.builds_on(&slave, build.issued).len() <= 1);
             }
         }
     }

@@ -314,9 +314,9 @@ proptest! {
                 fact, Fact::Ordered { build: other, .. } if other.builder == build.builder && other.number == build.number
             )).expect("it was sent");
             for source in &build.sources {
-                let newest = world.facts[..ordered].iter().rev().find_map(|fact| match fact {
-                    Fact::Changed { change, .. } if change.repository == source.repository => Some(&change.revision),
-                    _ => None,
+                let newest = world.facts[..ordered].iter().rev().find_map(|fact| {
+                    let Fact::Changed { change, .. } = fact else { return None };
+                    (change.repository == source.repository).then_some(&change.revision)
                 });
                 prop_assert_eq!(newest, Some(&source.revision));
             }

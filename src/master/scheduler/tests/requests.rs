@@ -31,9 +31,11 @@ impl World {
             request: Box::new(request),
         });
         let effects = self.decide(now);
-        let answer = effects.iter().find_map(|effect| match effect {
-            Effect::Answer(answer) if answer.request == id => Some(answer),
-            _ => None,
+        let answer = effects.iter().find_map(|effect| {
+            let Effect::Answer(answer) = effect else {
+                return None;
+            };
+            (answer.request == id).then_some(answer)
         });
         let denial = answer.expect("an answer").denial.as_ref();
         (id, denial.map(|denial| denial.code.as_str().to_owned()))
@@ -217,9 +219,11 @@ fn a_cancel_goes_out_once_and_its_build_is_not_tried_again() {
     let effects = world.decide(at(100));
     let cancels: Vec<&Cancel> = effects
         .iter()
-        .filter_map(|effect| match effect {
-            Effect::Cancel(cancel) => Some(&**cancel),
-            _ => None,
+        .filter_map(|effect| {
+            let Effect::Cancel(cancel) = effect else {
+                return None;
+            };
+            Some(&**cancel)
         })
         .collect();
     assert_eq!(cancels.len(), 1);
@@ -282,9 +286,11 @@ fn a_release_by_request_is_announced_once_and_its_version_travels_as_a_parameter
         let (request, denied) = world.ask("ada", wish(release), at(second));
         assert_eq!(denied, None);
         let effects = world.decide(at(second));
-        let announced = effects.iter().find_map(|effect| match effect {
-            Effect::Announce(release) => Some(release),
-            _ => None,
+        let announced = effects.iter().find_map(|effect| {
+            let Effect::Announce(release) = effect else {
+                return None;
+            };
+            Some(release)
         });
         assert_eq!(announced.unwrap().request, Some(request));
         let effects = world.decide(at(second + 1));

@@ -269,17 +269,18 @@ fn what_an_owner_put_off_is_asked_for_again_when_the_owner_said() {
     let mut world = settled();
     world.moved("python", 2);
     world.decide(at(10));
-    for round in 1..6u64 {
+    for round in 1..6usize {
+        let second = round as u64 * 1_000;
         let (id, build) = world.sent.last().unwrap().clone();
-        let until = at(round * 1_000);
+        let until = at(second);
         let body = ReportBody::Deferred { until };
         world.say(build.slave, build.builder, id, body, at(11));
-        world.decide(at(round * 1_000 - 1));
-        assert_eq!(world.sent.len(), 1 + round as usize);
-        let waiting = world.queue(at(round * 1_000 - 1));
+        world.decide(at(second - 1));
+        assert_eq!(world.sent.len(), 1 + round);
+        let waiting = world.queue(at(second - 1));
         assert_eq!(waiting[0].reason, Reason::Deferred { until });
         world.decide(until);
-        assert_eq!(world.sent.len(), 2 + round as usize);
+        assert_eq!(world.sent.len(), 2 + round);
     }
 }
 
