@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use async_nats::client::RequestErrorKind;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::Config;
 use async_nats::{ConnectError, ConnectErrorKind};
 
@@ -39,6 +40,30 @@ impl BusError {
         }
     }
 }
+
+impl BusError {
+    /// Whether the server has no room for what it was to store.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = self.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<async_nats::jetstream::Error>() {
+                return NO_ROOM.contains(&error.error_code());
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+const NO_ROOM: [ErrorCode; 5] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    // "maximum bytes exceeded", and the like.
+    ErrorCode::STREAM_STORE_FAILED,
+];
 
 fn unreachable(error: &ConnectError) -> BusTrouble {
     match error.kind() {

@@ -36,11 +36,20 @@ impl Bus {
         let mut delay = Duration::from_millis(100);
         // Each try shares it: while the bus is away, tries wait in the client.
         let bytes = Bytes::from(bytes);
+        let mut told = false;
         loop {
             match self.publish_once(subject.clone(), id, bytes.clone()).await {
-                Ok(stored) => return stored,
+                Ok(stored) => {
+                    if told {
+                        tracing::info!(%subject, "published after all");
+                    }
+                    return stored;
+                }
                 Err(error) => {
-                    tracing::warn!(%subject, error = %source_of(&error), "publish repeated");
+                    // Said once, not at every try.
+                    if !std::mem::replace(&mut told, true) {
+                        error.tell_of_publish(&subject);
+                    }
                     tokio::time::sleep(delay).await;
                     delay = (delay * 2).min(Duration::from_secs(2));
                 }
@@ -163,6 +172,28 @@ impl Bus {
                 repeat: ack.duplicate,
             })
         })
+    }
+}
+
+impl BusError {
+    /// Tells that something could not be published yet, and will be tried again.
+    pub fn tell_of_publish(&self, what: &str) {
+        let error = source_of(self);
+        if self.is_full() {
+            tracing::error!(
+                code = "E-BUS-FULL",
+                what,
+                error,
+                "the bus has no room; it is tried again and nothing is lost: give the server of the bus more space"
+            );
+        } else {
+            tracing::warn!(
+                code = "E-BUS",
+                what,
+                error,
+                "not published yet; it is tried again"
+            );
+        }
     }
 }
 

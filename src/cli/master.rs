@@ -1,13 +1,19 @@
 //! `pybots master`: run a farm.
 
+mod builders;
 mod check;
 mod init;
 mod logins;
 mod pause;
+mod queue;
+mod reload;
+mod running;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::exit::{Exit, Failure, say};
 use super::farm_file::{FarmFile, Viewer};
@@ -32,6 +38,12 @@ pub(super) enum Command {
     Init(init::Arguments),
     /// Check master.toml and the keys, without starting anything: every mistake at once, or what is built where.
     Check(check::Arguments),
+    /// Let the running master read its configuration again: all of it counts then, or nothing.
+    Reload(running::Running),
+    /// Show what waits to be built, and why.
+    Queue(running::Running),
+    /// Show how every builder stands.
+    Builders(running::Running),
     /// Write the file of logins that nats-server.conf includes: the master's, the viewers', each slave's on the
     /// roster, and those of the requesters and of the listener for webhooks that master.toml names.
     Logins {
@@ -67,6 +79,9 @@ pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Run { config } => Box::pin(lead(&config)).await,
         Command::Init(arguments) => init::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reload(running) => reload::run(&running).await,
+        Command::Queue(running) => queue::run(&running).await,
+        Command::Builders(running) => builders::run(&running).await,
         Command::Logins { config, users } => {
             let checked = Checked::load(&config)?;
             logins::write(checked, &users).await
@@ -171,6 +186,33 @@ impl Checked {
     }
 }
 
+/// Reads the configuration again, with all that it names.
+fn reread(path: &Path) -> Result<(MasterConfig, Digest), Vec<String>> {
+    let checked = Checked::load(path).map_err(|failure| {
+        let sentence = failure.sentence();
+        let lines = sentence.lines().map(str::trim);
+        lines
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
+    })?;
+    let Setup { config, text, .. } = checked.setup;
+    Ok((config, Digest(sha256(text.as_bytes()))))
+}
+
+/// Each time that somebody sends SIGHUP; several that come together are one.
+fn hangups() -> Result<mpsc::Receiver<()>, Failure> {
+    let mut signals = signal(SignalKind::hangup())?;
+    let (sender, hangups) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            // Full means that it is going to be read again anyway.
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(hangups)
+}
+
 async fn lead(path: &Path) -> Result<Exit, Failure> {
     let checked = Checked::load(path)?;
     let bus = checked.setup.connect(Patience::Brief).await?;
@@ -193,6 +235,8 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
             .into(),
     };
     let digest = Digest(sha256(text.as_bytes()));
+    // Wherever it is read again from.
+    let path = std::fs::canonicalize(path)?;
     let master = Master {
         config,
         keyrings: keyrings.messages().values().cloned().collect(),
@@ -202,6 +246,9 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         digest,
         git,
         clock: clock::now,
+        uptime: clock::uptime,
+        reread: Box::new(move || reread(&path)),
+        hangups: hangups()?,
     };
     match master.run(stop_signal()).await {
         Ok(()) => {
@@ -212,7 +259,8 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         Err(error @ RunError::Keyring(_)) => Err(Failure::new(Exit::Unverified, error)),
         Err(error @ RunError::NotInForce(_)) => Err(Failure::configuration(error)),
         Err(
-            error @ (RunError::Dispatch(_)
+            error @ (RunError::State { .. }
+            | RunError::Requester(_)
             | RunError::TaskEnded
             | RunError::StoreLost
             | RunError::NewKeyring),

@@ -116,6 +116,11 @@ impl Attendance {
         self.patience / 9
     }
 
+    /// From now on a slave is silent after another time.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// From now on everything is heard.
     pub(super) fn listen(&mut self, now: Timestamp) {
         self.listening = Some(now);
@@ -124,6 +129,30 @@ impl Attendance {
     /// Nothing is heard any more, so silence means nothing.
     pub(super) fn stop_listening(&mut self) {
         self.listening = None;
+    }
+
+    /// The clock was set, or the machine slept: what was heard after `now` was heard now, and the patience begins anew.
+    pub(super) fn clock_was_set(&mut self, now: Timestamp) {
+        self.looked = now;
+        if let Some(listening) = &mut self.listening {
+            *listening = now;
+        }
+        for known in self.slaves.values_mut() {
+            known.heard = known.heard.map(|heard| heard.min(now));
+            known.issued = known.issued.min(now);
+            known.cloned = known.cloned.map(|cloned| cloned.min(now));
+        }
+    }
+
+    /// Which slaves are silent, and since when: at the latest since `now`, if nothing was ever heard.
+    pub(super) fn silent(&self, now: Timestamp) -> BTreeMap<SlaveName, Timestamp> {
+        let silent = self.slaves.iter().filter(|(_, known)| known.silent);
+        silent
+            .map(|(slave, known)| {
+                let since = known.heard.or(self.listening).unwrap_or(now);
+                (slave.clone(), since)
+            })
+            .collect()
     }
 
     /// Takes in a slave's regular sign of life.

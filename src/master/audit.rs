@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuilderName, Command, KeyId, PayloadId, Report, ReportChain, SlaveName};
+use crate::model::{
+    BuildId, BuilderName, Command, KeyId, PayloadId, Report, ReportChain, SecondEnd, SlaveName,
+    Verdict,
+};
 
 /// Something that a human has to look into.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -27,6 +30,8 @@ pub(super) enum Alarm {
         signer: KeyId,
         sequence: u64,
     },
+    /// A slave has told two different ends of one build.
+    Disputed { slave: SlaveName, build: BuildId },
 }
 
 impl Alarm {
@@ -51,6 +56,12 @@ impl Alarm {
                 sequence,
             } => {
                 tracing::error!(%slave, %signer, sequence, "a report does not name the one before it");
+            }
+            Self::Disputed { slave, build } => {
+                tracing::error!(
+                    code = "E-DISPUTED", %slave, %build,
+                    "a slave told two different ends of one build: it counts for nothing, and its owner has to look                      whether the slave's state was set back or its keys were copied"
+                );
             }
         }
     }
@@ -80,6 +91,10 @@ pub(super) struct Audit {
     chains: BTreeMap<KeyId, ReportChain>,
     /// By the commands that they name.
     waiting: BTreeMap<PayloadId, Waiting>,
+    /// Those of them for which COMMANDS is being read.
+    settling: BTreeMap<PayloadId, Waiting>,
+    /// How builds ended, by who says so.
+    ends: BTreeMap<(PayloadId, SlaveName), (PayloadId, Verdict)>,
     given: BTreeSet<Alarm>,
 }
 
@@ -89,9 +104,9 @@ impl Audit {
         self.ours.get_or_insert_default();
     }
 
-    /// Whether this master leads.
-    pub(super) fn leads(&self) -> bool {
-        self.ours.is_some()
+    /// From now on another master orders.
+    pub(super) fn stand_by(&mut self) {
+        self.ours = None;
     }
 
     /// This master has ordered it.
@@ -116,6 +131,7 @@ impl Audit {
         }
         self.commands.insert(id);
         self.waiting.remove(&id);
+        self.settling.remove(&id);
         let is_ours = self.ours.as_ref().is_none_or(|ours| ours.contains(&id));
         let alarm = Alarm::NotOurs {
             command: id,
@@ -126,7 +142,10 @@ impl Audit {
 
     /// A report is on the bus.
     pub(super) fn report(&mut self, id: PayloadId, signer: KeyId, said: &Report) -> Vec<Alarm> {
-        if !self.commands.contains(&said.command) && self.waiting.len() < MAX_WAITING {
+        if !self.commands.contains(&said.command)
+            && !self.settling.contains_key(&said.command)
+            && self.waiting.len() < MAX_WAITING
+        {
             let waiting = Waiting {
                 slave: said.slave.clone(),
                 builder: said.builder.clone(),
@@ -156,21 +175,48 @@ impl Audit {
                 });
             }
         }
+        alarms.extend(self.dispute(id, said));
         alarms
             .into_iter()
             .filter_map(|alarm| self.once(alarm))
             .collect()
     }
 
-    /// Whether a report came whose command was not seen. Commands come before what answers them, but the streams are read
-    /// apart: read COMMANDS to its end, then call [`Audit::settle`].
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether it is the second end of a build, and another one than the first.
+    fn dispute(&mut self, id: PayloadId, said: &Report) -> Option<Alarm> {
+        let end = (id, said.body.verdict()?);
+        let of = (said.command, said.slave.clone());
+        let judged = self.ends.get(&of).map(|held| SecondEnd::of(*held, end));
+        match judged {
+            None | Some(SecondEnd::Rescue) => {
+                self.ends.insert(of, end);
+                None
+            }
+            Some(SecondEnd::Repeat) => None,
+            Some(SecondEnd::Contradiction) => Some(Alarm::Disputed {
+                slave: said.slave.clone(),
+                build: BuildId {
+                    builder: said.builder.clone(),
+                    number: said.number,
+                },
+            }),
+        }
     }
 
-    /// Every command that was stored before the reports taken in so far has been taken in.
+    /// Whether a report came whose command was not seen. Commands come before what answers them, but the streams are read
+    /// apart: call [`Audit::begin_to_settle`], read COMMANDS to its end, then call [`Audit::settle`].
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.settling.is_empty()
+    }
+
+    /// COMMANDS will be read, for the reports taken in so far.
+    pub(super) fn begin_to_settle(&mut self) {
+        self.settling.append(&mut self.waiting);
+    }
+
+    /// Every command that was stored before the reports taken in until [`Audit::begin_to_settle`] has been taken in.
     pub(super) fn settle(&mut self) -> Vec<Alarm> {
-        let waiting = std::mem::take(&mut self.waiting);
+        let waiting = std::mem::take(&mut self.settling);
         let mut alarms = Vec::new();
         for (command, waiting) in waiting {
             // The stream keeps the newest commands of each builder only.

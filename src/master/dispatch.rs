@@ -1,156 +1,88 @@
-//! Publishing commands as the one who leads.
+//! Publishing to COMMANDS as the one who leads.
 //!
 //! Every message to COMMANDS names the sequence that the whole stream must stand at. A master that lost the lead without
-//! noticing is stopped by that, whichever builder it speaks to.
+//! noticing is stopped by that, whichever builder it speaks to. Whatever could not be stored for sure is read again and
+//! decided again: an earlier try is either there, or behind something that keeps it out for ever.
 
 use std::time::Duration;
 
-use crate::bus::{Bus, BusError, Expected, Stream};
-use crate::model::{Command, Lead, PayloadId};
-use crate::trust::{Purpose, Reader, Sealed, SecretKey, Standing, seal};
+use crate::bus::{Bus, BusError, Delivery, Progressed, Stream};
+use crate::model::{Command, FarmId, PayloadId};
+use crate::trust::{SecretKey, seal};
+use crate::wire::Subjects;
 
-/// A master leads no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// Another one does.
-    #[error("another master took the lead with lease {lease}; this one stops")]
-    SteppedDown {
-        /// Its lease.
-        lease: u64,
-    },
+/// A signed command, ready to be published.
+pub(super) struct Order {
+    pub(super) id: PayloadId,
+    pub(super) command: Command,
+    pub(super) subject: String,
+    pub(super) bytes: Vec<u8>,
 }
 
-/// Why it is not known what stands in the stream, or no longer of interest.
-enum CatchUpError {
-    SteppedDown { lease: u64 },
-    Bus(BusError),
+impl Order {
+    /// Signs a command.
+    pub(super) fn new(
+        key: &SecretKey,
+        farm: &FarmId,
+        subjects: &Subjects,
+        command: Command,
+    ) -> Self {
+        let sealed = seal(key, farm, &command);
+        Self {
+            id: sealed.id,
+            subject: subjects.command(command.slave(), command.builder()),
+            command,
+            bytes: sealed.bytes,
+        }
+    }
 }
 
-/// Publishes commands in the name of one lease.
-pub struct Dispatcher {
+/// What came of messages that were published behind one another.
+pub(super) struct Outcome {
+    /// Why not all of them are stored for sure; none if all are.
+    pub(super) fault: Option<BusError>,
+    /// If so: all that stands behind what was the newest message, ours too.
+    pub(super) held: Vec<Delivery>,
+}
+
+/// How long to wait after a fault, the more often it comes in a row.
+pub(super) fn pause(faults: u32) -> Duration {
+    (Duration::from_millis(100) * 2u32.pow(faults.min(5))).min(Duration::from_secs(2))
+}
+
+/// Publishes `messages` behind sequence `last` of COMMANDS. What is not stored at the first try is not tried again.
+pub(super) async fn dispatch(
     bus: Bus,
-    /// What we took the lead with. A copy of it, wherever it comes from, is no other master.
-    lead: Lead,
     last: u64,
+    messages: Vec<(String, Vec<u8>)>,
+    pause: Duration,
+) -> Outcome {
+    let Progressed { fault, .. } = bus.publish_behind(Stream::Commands, last, messages).await;
+    if fault.is_none() {
+        let held = Vec::new();
+        return Outcome { fault, held };
+    }
+    // A server that contradicts itself must not be asked without a pause either.
+    tokio::time::sleep(pause).await;
+    loop {
+        match bus.read_all(Stream::Commands, ">", last + 1).await {
+            Ok(held) => return Outcome { fault, held },
+            Err(error) => {
+                tracing::debug!(%error, "command stream not readable now");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
 }
 
-impl Dispatcher {
-    /// Takes the lead: publishes `lead`, whose lease is greater than any before, behind sequence `last` of COMMANDS.
-    ///
-    /// # Errors
-    ///
-    /// [`DispatchError`] if another master was faster.
-    pub async fn take_lead(
-        bus: &Bus,
-        reader: &Reader,
-        key: &SecretKey,
-        lead: &Lead,
-        last: u64,
-    ) -> Result<Self, DispatchError> {
-        let mut dispatcher = Self {
-            bus: bus.clone(),
-            lead: lead.clone(),
-            last,
-        };
-        let sealed = seal(key, reader.farm(), lead);
-        dispatcher
-            .publish(reader, bus.subjects().lead(), &sealed)
-            .await?;
-        Ok(dispatcher)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Publishes a command once, waiting for the bus for as long as that takes. Returns what it is identified by.
-    ///
-    /// # Errors
-    ///
-    /// [`DispatchError`] if another master leads.
-    pub async fn send(
-        &mut self,
-        reader: &Reader,
-        key: &SecretKey,
-        command: &Command,
-    ) -> Result<PayloadId, DispatchError> {
-        let sealed = seal(key, reader.farm(), command);
-        let subject = self
-            .bus
-            .subjects()
-            .command(command.slave(), command.builder());
-        self.publish(reader, subject, &sealed).await?;
-        Ok(sealed.id)
-    }
-
-    async fn publish(
-        &mut self,
-        reader: &Reader,
-        subject: String,
-        sealed: &Sealed,
-    ) -> Result<(), DispatchError> {
-        loop {
-            let expected = Expected::Stream(self.last);
-            let bytes = sealed.bytes.clone();
-            match self
-                .bus
-                .publish_expecting(Stream::Commands, subject.clone(), bytes, expected)
-                .await
-            {
-                Ok(stored) => {
-                    self.last = stored.sequence;
-                    return Ok(());
-                }
-                Err(BusError::Overtaken) => match self.catch_up(reader, &sealed.bytes).await {
-                    Ok(true) => return Ok(()),
-                    // What overtook us is read; or the server contradicts itself, and must not be asked without a pause.
-                    Ok(false) => tokio::time::sleep(Duration::from_millis(20)).await,
-                    Err(CatchUpError::SteppedDown { lease }) => {
-                        return Err(DispatchError::SteppedDown { lease });
-                    }
-                    Err(CatchUpError::Bus(error)) => {
-                        tracing::warn!(%error, "command stream not readable now");
-                        tokio::time::sleep(Duration::from_millis(250)).await;
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "command publish repeated");
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-            }
-        }
-    }
-
-    /// Reads what was stored since our last word. True if our own bytes are there after all: an earlier try whose
-    /// answer was lost.
-    async fn catch_up(&mut self, reader: &Reader, own: &[u8]) -> Result<bool, CatchUpError> {
-        let mut stored = false;
-        let held = self
-            .bus
-            .read_all(Stream::Commands, ">", self.last + 1)
-            .await;
-        for delivery in held.map_err(CatchUpError::Bus)? {
-            self.last = delivery.sequence;
-            if delivery.bytes == own {
-                stored = true;
-            } else if let Ok(lead) = reader.open::<Lead>(&delivery.bytes, Purpose::History) {
-                if lead.standing() == Standing::Unproven {
-                    tracing::warn!(signer = %lead.signer(), "a stolen key claims the lead");
-                    continue;
-                }
-                let (lease, other) = (
-                    lead.body().lease,
-                    lead.body().instance != self.lead.instance,
-                );
-                if other && lease >= self.lead.lease {
-                    return Err(CatchUpError::SteppedDown { lease });
-                }
-            } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {
-                // Validly signed, and not by us: either an old leader's last word or a stolen signing key.
-                tracing::error!(command = %command.id().short(), signer = %command.signer(), "unknown command on the bus");
-            } else {
-                tracing::warn!(
-                    sequence = delivery.sequence,
-                    "unsigned message on the command stream"
-                );
-            }
-        }
-        Ok(stored)
+    #[test]
+    fn the_pause_after_a_fault_grows_and_ends_at_two_seconds() {
+        let pauses: Vec<u128> = (0..7).map(|faults| pause(faults).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!(pause(u32::MAX), Duration::from_secs(2));
     }
 }

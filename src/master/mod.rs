@@ -8,11 +8,13 @@ mod approve;
 mod attendance;
 mod audit;
 mod config;
+mod control;
 mod coverage;
 mod dispatch;
 mod herald;
 mod hooks;
 mod keyrings;
+mod lease;
 mod releases;
 mod run;
 mod scheduler;
@@ -28,14 +30,17 @@ pub use config::{
     PathFilter, PreReleases, ReleasePlace, ReleaseSource, Repository, Requester, Retry, Schedule,
     ScheduleError, SlaveRules, Unchanged,
 };
+pub use control::{
+    AskError, BuilderRow, BuilderState, BuildersDocument, LastBuild, Question, QueueDocument,
+    QueueRow, ReloadDocument, StatusDocument, ask,
+};
 pub use coverage::learn_keyrings_held;
-pub use dispatch::{DispatchError, Dispatcher};
 pub use hooks::{
     Forge, HookSecret, HookSecretError, Hooked, Hooks, HooksConfig, HooksConfigError, HooksLimits,
 };
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
-pub use run::{FindKey, Master, RunError};
+pub use run::{FindKey, Master, Reread, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
 pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
 pub use watchers::Known;

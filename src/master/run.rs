@@ -1,31 +1,47 @@
-//! The master's loop: replay, take the lead, then facts in and effects out.
+//! The master's loop: replay, follow, and lead if nobody else does: then facts in and effects out.
 
+mod answer;
+mod clock;
 mod intake;
+mod lead;
+mod order;
+mod place;
+mod reload;
+mod say;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::approve::learn_rosters;
 use super::attendance::{self, Attendance};
 use super::audit::Audit;
 use super::config::MasterConfig;
-use super::dispatch::{DispatchError, Dispatcher};
+use super::control::{self, Asked};
+use super::dispatch::Outcome;
 use super::herald::Herald;
 use super::keyrings::{learn_keyrings, publish_keyring};
-use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
+use super::lease::Vigil;
+use super::scheduler::{Fact, Scheduler};
 use super::watch::Git;
-use super::watchers::Watchers;
 use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    Clock, Command, Digest, Head, InstanceId, Lead, Position, Roster, RosterLine, SlaveName,
-    Timestamp,
+    BuilderName, Clock, Digest, InstanceId, PayloadId, Position, RosterLine, SlaveName, Timestamp,
+    Verdict,
 };
-use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
+use crate::trust::{KeyringError, Reader, SecretKey, UnsoundKey};
+
+use clock::ClockWatch;
+use lead::Role;
+use order::Orders;
+use place::Place;
+pub(super) use place::places;
+pub use reload::Reread;
 
 /// Why a master cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +49,21 @@ pub enum RunError {
     /// The bus did not do its part at the start.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// Another master leads.
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
+    /// The state folder cannot be used.
+    #[error("the state folder {} cannot be used", path.display())]
+    State {
+        /// Which folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The keyring file is not that of the configured farm.
     #[error("the keyring file is not acceptable")]
     Keyring(#[from] KeyringError),
+    /// A requester's key is none.
+    #[error("the key of a requester cannot be used")]
+    Requester(#[from] UnsoundKey),
     /// There is a newer keyring: what counts of all that was read before has to be asked anew.
     #[error("there is a newer keyring")]
     NewKeyring,
@@ -74,6 +99,12 @@ pub struct Master {
     pub git: Git,
     /// The clock.
     pub clock: Clock,
+    /// What has gone by since the process began; never set back or forward.
+    pub uptime: fn() -> Duration,
+    /// Reads the configuration again.
+    pub reread: Box<Reread>,
+    /// Each time that somebody wants it to be read again.
+    pub hangups: mpsc::Receiver<()>,
 }
 
 /// What the followers hand to the loop.
@@ -81,10 +112,52 @@ enum Input {
     Message(Stream, Delivery),
     CaughtUp,
     Heard(Sign),
+    Lease(Sign),
 }
 
-struct Leading {
-    config: MasterConfig,
+/// What was done beside the loop.
+enum Done {
+    Nothing,
+    /// A try to take the lead.
+    Claimed(Outcome),
+    /// Orders, published in the name of this lease.
+    Ordered(u64, Outcome),
+    /// COMMANDS as far as it goes.
+    Settled(Result<Vec<Delivery>, BusError>),
+    /// What was said of a request or release is stored now.
+    Said(PayloadId, Box<Fact>),
+    /// Whether the server still holds who took the lead.
+    Restored(bool),
+    /// What was asked before the requesters changed.
+    Requests(Vec<Delivery>),
+    /// The server's time.
+    Time(Option<Timestamp>),
+}
+
+/// What is done beside the loop only once at a time.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Errand {
+    /// To read COMMANDS for the audit.
+    Settle,
+    /// To make the streams that are missing.
+    Restore,
+}
+
+/// What lasts as long as the process.
+struct Life {
+    config: Arc<MasterConfig>,
+    digest: Digest,
+    place: Place,
+    hangups: mpsc::Receiver<()>,
+    asked: mpsc::Receiver<Asked>,
+    /// Serves the socket.
+    _control: JoinSet<()>,
+}
+
+/// A master that follows the streams, whether it leads or stands by.
+struct Running<'a> {
+    master: &'a Master,
+    life: &'a mut Life,
     herald: Arc<Herald>,
     reader: Reader,
     scheduler: Scheduler,
@@ -92,46 +165,112 @@ struct Leading {
     /// Followers: none of them ever ends.
     tasks: JoinSet<()>,
     /// What is done beside the loop, and does end.
-    errands: JoinSet<()>,
-    /// Newest sequence of COMMANDS, and the highest lease in it.
+    errands: JoinSet<Done>,
+    /// Newest sequence of COMMANDS that was taken in, and the highest lease in it.
     last_command: u64,
     lease: u64,
+    role: Role,
+    /// Since when the role is what it is.
+    since: Timestamp,
+    vigil: Vigil,
+    told_standing_by: bool,
+    clock_watch: ClockWatch,
+    orders: Orders,
     audit: Audit,
     attendance: Attendance,
     announcing: Option<AbortHandle>,
-    /// Whether the stream of keyrings has brought a newer one since this master leads.
+    /// Whether everything that the streams held at the start was taken in.
+    caught_up: bool,
+    /// What is being done beside the loop, and only once at a time.
+    under_way: BTreeSet<Errand>,
+    /// Whether the stream of keyrings has brought a newer one since this master follows.
     newer_keyring: bool,
+    /// How far each stream was taken in.
+    positions: BTreeMap<&'static str, u64>,
+    /// Requests that are being answered.
+    saying: BTreeSet<PayloadId>,
+    /// Requests whose releases are being announced.
+    announced: BTreeSet<PayloadId>,
+    /// Rejections that were told and are not told again.
+    told: BTreeSet<String>,
+    /// The newest build of each builder that is over.
+    ends: BTreeMap<BuilderName, (u64, Verdict)>,
+}
+
+/// What happens regularly, by one configuration.
+struct Ticks {
+    config: Arc<MasterConfig>,
+    head: Interval,
+    attendance: Interval,
+    vigil: Interval,
+}
+
+impl Ticks {
+    fn new(config: &Arc<MasterConfig>, attendance: &Attendance) -> Self {
+        let every = |period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        Self {
+            head: every(config.head_period),
+            attendance: every(attendance.period()),
+            vigil: every(Vigil::period(config.lease)),
+            config: Arc::clone(config),
+        }
+    }
 }
 
 /// The streams that decide what is built.
-const FOLLOWED: [Stream; 5] = [
+const FOLLOWED: [Stream; 6] = [
     Stream::Keyring,
     Stream::Roster,
     Stream::Changes,
     Stream::Commands,
     Stream::Results,
+    Stream::Requests,
 ];
 
 impl Master {
-    /// Replays the streams, takes the lead, and leads until `stop` completes.
+    /// Replays the streams and follows them, leads while nobody else does, and ends when `stop` completes.
     ///
     /// # Errors
     ///
-    /// [`RunError`] if it may not begin, or leads no longer.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let lead = async {
-            let mut reader = self.read_files()?;
-            loop {
-                match self.lead(&mut reader).await {
-                    // Everything is folded again from the streams, with the keys that count now.
-                    Err(RunError::NewKeyring) => {}
-                    ended => return ended,
-                }
+    /// [`RunError`] if it may not begin, or cannot go on.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let mut stop = std::pin::pin!(stop);
+        let state = &self.config.state;
+        let place = Place::take(state).map_err(|source| RunError::State {
+            path: state.clone(),
+            source,
+        })?;
+        let (sender, asked) = mpsc::channel(8);
+        let mut control = JoinSet::new();
+        match control::listen(place.folder()) {
+            Ok(listener) => {
+                control.spawn(control::serve(listener, sender));
             }
+            // It leads all the same.
+            Err(error) => tracing::warn!(
+                code = "E-CONTROL", %error, folder = %place.folder().display(),
+                "nobody can ask this master anything: its socket cannot be made"
+            ),
+        }
+        let mut life = Life {
+            config: Arc::new(self.config.clone()),
+            digest: self.digest,
+            place,
+            hangups: std::mem::replace(&mut self.hangups, mpsc::channel(1).1),
+            asked,
+            _control: control,
         };
-        tokio::select! {
-            result = lead => result,
-            () = stop => Ok(()),
+        let mut reader = self.read_files()?;
+        loop {
+            match self.follow(&mut life, &mut reader, stop.as_mut()).await {
+                // Everything is folded again from the streams, with the keys that count now.
+                Err(RunError::NewKeyring) => {}
+                ended => return ended,
+            }
         }
     }
 
@@ -147,15 +286,23 @@ impl Master {
         Ok(reader)
     }
 
-    /// Leads until there is a newer keyring, which `known` holds then.
-    async fn lead(&self, known: &mut Reader) -> Result<(), RunError> {
+    /// Follows, and leads, until there is a newer keyring, which `known` holds then.
+    async fn follow(
+        &self,
+        life: &mut Life,
+        known: &mut Reader,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), RunError> {
         self.bus.ensure_streams().await?;
         self.publish_keyrings().await?;
         learn_keyrings(&self.bus, known).await?;
-        let key = (self.find_key)(known, (self.clock)())
-            .ok_or(RunError::NotInForce(known.keyring().position))?;
+        let now = (self.clock)();
+        let key =
+            (self.find_key)(known, now).ok_or(RunError::NotInForce(known.keyring().position))?;
         let mut reader = known.clone();
         learn_rosters(&self.bus, &mut reader).await?;
+        let requesters = life.config.requesters.iter();
+        reader.let_ask(requesters.map(|(name, requester)| (name, requester.key)))?;
 
         let (sender, inputs) = mpsc::channel(256);
         let mut tasks = JoinSet::new();
@@ -174,6 +321,14 @@ impl Master {
                 }
             });
         }
+        let (mut leases, leases_to) = (self.bus.leases(), sender.clone());
+        tasks.spawn(async move {
+            while leases_to
+                .send(Input::Lease(leases.next().await))
+                .await
+                .is_ok()
+            {}
+        });
         let mut signs = self.bus.signs();
         tasks.spawn(
             async move { while sender.send(Input::Heard(signs.next().await)).await.is_ok() {} },
@@ -184,8 +339,11 @@ impl Master {
             bus: self.bus.clone(),
             clock: self.clock,
         };
-        let mut leading = Leading {
-            config: self.config.clone(),
+        let uptime = (self.uptime)();
+        let mut running = Running {
+            master: self,
+            attendance: Attendance::new(life.config.silence, now),
+            life,
             herald: Arc::new(herald),
             reader,
             scheduler: Scheduler::default(),
@@ -194,15 +352,25 @@ impl Master {
             errands: JoinSet::new(),
             last_command: 0,
             lease: 0,
+            role: Role::StandsBy,
+            since: now,
+            vigil: Vigil::new(self.instance, uptime),
+            told_standing_by: false,
+            clock_watch: ClockWatch::new(now, uptime),
+            orders: Orders::default(),
             audit: Audit::default(),
-            attendance: Attendance::new(self.config.silence, (self.clock)()),
             announcing: None,
+            caught_up: false,
+            under_way: BTreeSet::new(),
             newer_keyring: false,
+            positions: BTreeMap::new(),
+            saying: BTreeSet::new(),
+            announced: BTreeSet::new(),
+            told: BTreeSet::new(),
+            ends: BTreeMap::new(),
         };
-        let ended = leading
-            .run(self.instance, self.digest, self.git.clone())
-            .await;
-        *known = leading.reader;
+        let ended = running.run(stop).await;
+        *known = running.reader;
         ended
     }
 
@@ -215,98 +383,104 @@ impl Master {
     }
 }
 
-impl Leading {
-    async fn run(
-        &mut self,
-        instance: InstanceId,
-        digest: Digest,
-        git: Git,
-    ) -> Result<(), RunError> {
+impl Running<'_> {
+    async fn run(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), RunError> {
         let mut behind = FOLLOWED.len();
         while behind > 0 {
-            match self.inputs.recv().await {
-                Some(Input::Message(stream, delivery)) => self.take(stream, &delivery),
-                Some(Input::CaughtUp) => behind -= 1,
-                Some(Input::Heard(sign)) => self.take_sign(&sign),
-                None => return Ok(()),
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(Input::CaughtUp) => behind -= 1,
+                    Some(input) => self.take_input(input),
+                    None => return Err(RunError::TaskEnded),
+                },
+                Some(asked) = self.life.asked.recv() => self.answer(asked),
+                Some(()) = self.life.hangups.recv() => drop(self.reload()),
+                () = stop.as_mut() => return Ok(()),
             }
         }
         self.check_keys()?;
         self.learn_numbers().await?;
-
-        let lead = Lead {
-            farm: self.herald.farm,
-            lease: self.lease.saturating_add(1),
-            instance,
-            config: digest,
-            issued: (self.herald.clock)(),
-        };
-        let herald = Arc::clone(&self.herald);
-        let mut dispatcher = Dispatcher::take_lead(
-            &herald.bus,
-            &self.reader,
-            &herald.key,
-            &lead,
-            self.last_command,
-        )
-        .await?;
-        self.audit.lead();
-        tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
-
-        self.announce_head();
-        self.name_the_unserved();
-        let mut watchers = Watchers::new(herald.clone(), git, self.config.state.clone());
-        watchers.follow(&self.config, &self.scheduler);
+        self.caught_up = true;
+        self.ask_the_time();
         let bus = self.herald.bus.clone();
         let mut returns = bus.returns();
         let mut hints = bus.hints();
-        let mut head = tokio::time::interval(self.config.head_period);
-        head.reset();
-        let mut attendance = tokio::time::interval(self.attendance.period());
-        attendance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = Ticks::new(&self.life.config, &self.attendance);
         loop {
+            if !Arc::ptr_eq(&ticks.config, &self.life.config) {
+                ticks = Ticks::new(&self.life.config, &self.attendance);
+            }
             self.check_keys()?;
-            self.settle_audit().await;
-            let wake = self.act(&mut dispatcher).await?;
-            let now = (self.herald.clock)();
+            self.settle_audit();
+            let wake = self.act();
             let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
-                wake.since(now) + Duration::from_millis(1)
+                wake.since((self.herald.clock)()) + Duration::from_millis(1)
             });
             tokio::select! {
                 input = self.inputs.recv() => {
-                    let Some(input) = input else { return Ok(()) };
+                    let Some(input) = input else { return Err(RunError::TaskEnded) };
                     self.take_input(input);
-                    // All that is there belongs into one decision.
-                    while let Ok(input) = self.inputs.try_recv() {
-                        self.take_input(input);
-                    }
+                    self.take_what_is_there();
                 }
-                hinted = hints.next() => {
-                    for repository in hinted { watchers.hint(&repository); }
-                }
-                () = watchers.ended() => return Err(RunError::TaskEnded),
-                _ = head.tick() => self.announce_head(),
-                _ = attendance.tick() => self.look_who_is_there(),
+                Some(done) = self.errands.join_next() => if let Ok(done) = done {
+                    self.finish(done)?;
+                },
+                hinted = hints.next() => self.role.hint(&hinted),
+                () = self.role.watchers_ended() => return Err(RunError::TaskEnded),
+                _ = ticks.vigil.tick() => self.keep_vigil(),
+                _ = ticks.head.tick() => if self.role.leads() { self.announce_head() },
+                _ = ticks.attendance.tick() => self.look_who_is_there(),
+                Some(asked) = self.life.asked.recv() => self.answer(asked),
+                Some(()) = self.life.hangups.recv() => drop(self.reload()),
                 // A server that was started anew has forgotten what it kept in memory only.
-                () = returns.next() => self.restore_streams().await?,
-                Some(_) = self.errands.join_next() => {}
+                () = returns.next() => self.restore_streams(),
                 () = bus.ended() => return Err(BusError::Ended.into()),
                 Some(_) = self.tasks.join_next() => return Err(RunError::TaskEnded),
                 () = tokio::time::sleep(sleep) => {}
+                () = stop.as_mut() => {
+                    self.resign().await;
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// All that is there belongs into one decision.
+    fn take_what_is_there(&mut self) {
+        while let Ok(input) = self.inputs.try_recv() {
+            self.take_input(input);
+        }
+    }
+
+    fn finish(&mut self, done: Done) -> Result<(), RunError> {
+        match done {
+            Done::Nothing => {}
+            Done::Claimed(outcome) => self.end_claim(outcome),
+            Done::Ordered(lease, outcome) => self.end_orders(lease, outcome),
+            Done::Settled(held) => self.end_settling(held),
+            Done::Said(about, fact) => self.end_saying(&about, *fact),
+            Done::Restored(held) => {
+                self.under_way.remove(&Errand::Restore);
+                // The followers would wait for ever for what comes after what is no more.
+                if !held && self.last_command > 0 {
+                    return Err(RunError::StoreLost);
+                }
+            }
+            Done::Requests(held) => self.end_reading_requests(&held),
+            Done::Time(time) => self.judge_clock(time),
+        }
+        Ok(())
     }
 
     /// Looks which of the slaves that are to build something are there.
     fn look_who_is_there(&mut self) {
         // What was said before this moment counts.
-        while let Ok(input) = self.inputs.try_recv() {
-            self.take_input(input);
-        }
+        self.take_what_is_there();
         let now = (self.herald.clock)();
         let roster = self.reader.roster();
-        let slaves = self.config.builders.values().map(|builder| &builder.slave);
-        let slaves: BTreeSet<&SlaveName> = slaves
+        let builders = self.life.config.builders.values();
+        let slaves: BTreeSet<&SlaveName> = builders
+            .map(|builder| &builder.slave)
             .filter(|slave| {
                 let line = roster.and_then(|roster| roster.line(slave));
                 line.is_some_and(RosterLine::takes_commands)
@@ -332,92 +506,30 @@ impl Leading {
         Ok(())
     }
 
-    /// Sends whatever is to be sent now. Returns when to decide again at the latest.
-    async fn act(&mut self, dispatcher: &mut Dispatcher) -> Result<Option<Timestamp>, RunError> {
-        let nobody = Roster {
-            farm: self.herald.farm,
-            version: 0,
-            keyring: Position::default(),
-            issued: Timestamp(0),
-            lines: Vec::new(),
-        };
-        let circumstances = Circumstances {
-            farm: self.herald.farm,
-            keyring: self.reader.keyring().position,
-            roster: self.reader.roster().unwrap_or(&nobody),
-            config: &self.config,
-            silent: &BTreeMap::new(),
-        };
-        let now = (self.herald.clock)();
-        let mut wake = None;
-        // No slave would start anything.
-        if self.reader.keys_fault(now).is_some() {
-            return Ok(None);
-        }
-        for effect in self.scheduler.decide(&circumstances, now) {
-            match effect {
-                Effect::Send(build) => {
-                    let command = Command::Build((*build).clone());
-                    let id = dispatcher
-                        .send(&self.reader, &self.herald.key, &command)
-                        .await?;
-                    tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
-                    self.audit.order(id);
-                    self.scheduler.apply(Fact::Ordered {
-                        id,
-                        build,
-                        standing: Standing::Good,
-                    });
-                }
-                Effect::Cancel(_) | Effect::Answer(_) | Effect::Announce(_) => {}
-                Effect::WakeAt(time) => wake = Some(time),
-            }
-        }
-        Ok(wake)
-    }
-
-    /// Signs and publishes a head. One that could not be sent yet gives way to the newer one.
-    fn announce_head(&mut self) {
-        let head = Head {
-            farm: self.herald.farm,
-            keyring: self.reader.keyring().position,
-            roster: self.reader.roster().map_or(0, |roster| roster.version),
-            time: (self.herald.clock)(),
-        };
-        let sealed = seal(&self.herald.key, &self.herald.farm, &head);
-        let herald = Arc::clone(&self.herald);
-        let publish = async move {
-            let subject = herald.bus.subjects().head();
-            herald
-                .bus
-                .publish_until_stored(subject, &sealed.id.to_hex(), sealed.bytes)
-                .await;
-        };
-        if let Some(earlier) = self.announcing.take() {
-            earlier.abort();
-        }
-        self.announcing = Some(self.errands.spawn(publish));
-    }
-
-    /// Makes the streams that are missing, however long the bus takes to answer, and checks that the server still holds
+    /// Makes the streams that are missing, however long the bus takes to answer, and looks whether the server still holds
     /// what it held.
-    async fn restore_streams(&mut self) -> Result<(), RunError> {
-        let bus = &self.herald.bus;
-        let lead = bus.subjects().lead();
-        loop {
-            let newest = match bus.ensure_streams().await {
-                Ok(()) => bus.read_newest(Stream::Commands, &lead).await,
-                Err(error) => Err(error),
-            };
-            match newest {
-                Ok(Some(_)) => return Ok(()),
-                // The followers would wait for ever for what comes after what is no more.
-                Ok(None) => return Err(RunError::StoreLost),
-                Err(error) => {
-                    tracing::warn!(%error, "streams not restored yet");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+    fn restore_streams(&mut self) {
+        if !self.under_way.insert(Errand::Restore) {
+            return;
+        }
+        let bus = self.herald.bus.clone();
+        self.errands.spawn(async move {
+            let mut told = false;
+            loop {
+                let newest = match bus.ensure_streams().await {
+                    Ok(()) => bus.read_newest(Stream::Commands, &bus.subjects().lead()).await,
+                    Err(error) => Err(error),
+                };
+                match newest {
+                    Ok(newest) => return Done::Restored(newest.is_some()),
+                    Err(error) => {
+                        if !std::mem::replace(&mut told, true) {
+                            tracing::warn!(code = "E-BUS", %error, "streams not restored yet; it is tried again");
+                        }
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
                 }
             }
-        }
+        });
     }
 }

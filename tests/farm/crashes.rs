@@ -38,32 +38,6 @@ pub(crate) async fn wait_for_build(farm: &Farm, number: u64) {
 }
 
 #[tokio::test]
-async fn a135_a_second_master_takes_the_lead_and_the_first_steps_down() {
-    let mut farm = Farm::new().await;
-    farm.check_in("first");
-    farm.start_master();
-    farm.start_slave().await;
-    wait_for_build(&farm, 1).await;
-    let mut first = farm.master.take().unwrap();
-    farm.start_master();
-    eventually("the second one leads", || async {
-        first.said().contains("lease=2").then_some(())
-    })
-    .await;
-    farm.check_in("second");
-    wait_for_build(&farm, 2).await;
-    farm.check_in("third");
-    wait_for_build(&farm, 3).await;
-    assert_eq!(farm.ran().len(), 3, "no check-in is built twice");
-    assert_eq!(first.wait(), Some(1));
-    assert!(
-        first.said().contains("another master took the lead"),
-        "{}",
-        first.said()
-    );
-}
-
-#[tokio::test]
 async fn a_copy_of_its_own_lead_does_not_end_a_master() {
     let mut farm = Farm::new().await;
     farm.check_in("first");

@@ -233,6 +233,7 @@ bus-key = "bus.nk"
 state = "state"
 [periods]
 head-seconds = 1
+lease-seconds = 1
 [repositories.python]
 url = "{}"
 branches = ["main"]

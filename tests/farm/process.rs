@@ -92,7 +92,7 @@ impl Process {
         self.wait()
     }
 
-    /// What a server reads its configuration again at.
+    /// Asks it to read its configuration again.
     pub(crate) fn hang_up(&self) {
         self.signal(Signal::SIGHUP);
     }

@@ -50,6 +50,7 @@ fn word(alarm: &Alarm) -> &'static str {
         Alarm::Cloned { .. } => "cloned",
         Alarm::Forked { .. } => "forked",
         Alarm::Broken { .. } => "broken",
+        Alarm::Disputed { .. } => "disputed",
     }
 }
 
@@ -74,7 +75,10 @@ fn a129_a_command_that_the_leader_did_not_order_alarms_once_and_its_own_or_earli
 #[test]
 fn a96_a_report_on_a_command_that_is_not_there_alarms_once_all_commands_are_read() {
     let mut audit = Audit::default();
-    let settled = |audit: &mut Audit| -> Vec<&str> { audit.settle().iter().map(word).collect() };
+    let settled = |audit: &mut Audit| -> Vec<&str> {
+        audit.begin_to_settle();
+        audit.settle().iter().map(word).collect()
+    };
     audit.report(id(1), MAPLE, &report(1, 0, 50, 7));
     assert!(audit.is_waiting());
     // The stream of commands was only slower.
@@ -95,6 +99,7 @@ fn a96_a_report_on_a_command_that_the_stream_has_retired_is_no_alarm() {
     audit.lowest.insert("foo".parse().unwrap(), 60);
     audit.report(id(1), MAPLE, &report(1, 0, 59, 7));
     audit.report(id(2), MAPLE, &report(2, 1, 61, 7));
+    audit.begin_to_settle();
     let alarms = audit.settle();
     let [Alarm::NoSuchCommand { command, .. }] = &alarms[..] else {
         panic!("{alarms:?}")
@@ -140,6 +145,55 @@ fn a13_a98_a_chain_that_is_broken_or_forked_alarms_and_a_copied_slave_is_named_a
 }
 
 #[test]
+fn two_different_ends_of_one_build_are_disputed_once_and_a_rescue_is_none() {
+    let lost = || ReportBody::Lost {
+        detail: Text::default(),
+    };
+    let refused = || ReportBody::Refused {
+        code: Text::tidy("E-EXPIRED"),
+        detail: Text::default(),
+    };
+    let cases: [(&[ReportBody], &[&str]); 3] = [
+        (&[lost(), refused()], &[]),
+        (&[refused(), lost(), lost()], &["disputed"]),
+        (&[lost(), refused(), lost()], &["disputed"]),
+    ];
+    for (bodies, expected) in cases {
+        let mut audit = Audit::default();
+        let mut alarms = Vec::new();
+        for (sequence, body) in (1..).zip(bodies) {
+            let byte = u8::try_from(sequence).unwrap();
+            let said = Report {
+                body: body.clone(),
+                ..report(sequence, byte - 1, 50, 7)
+            };
+            // What comes again is no second end.
+            alarms.extend(audit.report(id(byte), MAPLE, &said));
+            alarms.extend(audit.report(id(byte), MAPLE, &said));
+        }
+        let words: Vec<&str> = alarms.iter().map(word).collect();
+        assert_eq!(words, *expected, "{bodies:?}");
+    }
+}
+
+#[test]
+fn while_commands_are_read_a_later_report_still_waits_for_the_next_reading() {
+    let mut audit = Audit::default();
+    audit.report(id(1), MAPLE, &report(1, 0, 50, 7));
+    audit.begin_to_settle();
+    audit.report(id(2), MAPLE, &report(2, 1, 51, 7));
+    audit.command(id(50), SIGNING, &command());
+    assert!(audit.settle().is_empty());
+    assert!(audit.is_waiting());
+    audit.begin_to_settle();
+    let alarms = audit.settle();
+    assert_eq!(
+        alarms.iter().map(word).collect::<Vec<_>>(),
+        ["no such command"]
+    );
+}
+
+#[test]
 fn whoever_floods_the_bus_fills_neither_log_nor_memory() {
     let mut audit = Audit::default();
     let mut told = 0;
@@ -151,6 +205,7 @@ fn whoever_floods_the_bus_fills_neither_log_nor_memory() {
             ..report(sequence, 0, 0, 7)
         };
         told += audit.report(PayloadId(one), MAPLE, &report).len();
+        audit.begin_to_settle();
         told += audit.settle().len();
     }
     assert_eq!((told, audit.given.len()), (MAX_ALARMS, MAX_ALARMS));

@@ -1,31 +1,41 @@
 //! What the streams bring, verified and handed on: to the scheduler, to the audit, and to what this master believes.
 
-use std::sync::Arc;
-
-use super::{Input, Leading, RunError};
+use super::{Input, RunError, Running};
 use crate::bus::{Delivery, Sign, Stream};
 use crate::master::audit::Alarm;
 use crate::master::scheduler::Fact;
-use crate::model::{Build, Change, Command, Lead, Presence, Report, SlaveName};
-use crate::trust::{Learnt, OpenError, Purpose, Standing, Verified, key_id};
+use crate::model::{
+    Answer, BuilderName, Change, Command, Lead, Presence, Release, Report, Request, SlaveName,
+    Verdict,
+};
+use crate::trust::{Learnt, Purpose, Standing, Verified, key_id};
 
-impl Leading {
+impl Running<'_> {
     pub(super) fn take_input(&mut self, input: Input) {
         match input {
             Input::Message(stream, delivery) => self.take(stream, &delivery),
             Input::CaughtUp => {}
             Input::Heard(sign) => self.take_sign(&sign),
+            Input::Lease(sign) => self.take_lease(&sign),
         }
     }
 
     pub(super) fn take(&mut self, stream: Stream, delivery: &Delivery) {
+        self.positions.insert(stream.name(), delivery.sequence);
         match stream {
             Stream::Keyring => self.take_keyring(delivery),
             Stream::Roster => self.take_roster(delivery),
+            Stream::Changes if subject_kind(delivery) == Some("release") => {
+                self.take_release(delivery);
+            }
             Stream::Changes => self.take_change(delivery),
             Stream::Commands => self.take_command(delivery),
             Stream::Results => self.take_report(delivery),
-            Stream::Head | Stream::Logs | Stream::Presence | Stream::Requests | Stream::Lease => {}
+            Stream::Requests if subject_kind(delivery) == Some("answer") => {
+                self.take_answer(delivery);
+            }
+            Stream::Requests => self.take_request(delivery),
+            Stream::Head | Stream::Logs | Stream::Presence | Stream::Lease => {}
         }
     }
 
@@ -57,7 +67,7 @@ impl Leading {
         if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
             tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
         }
-        if self.audit.leads() && self.reader.roster().map(|roster| roster.version) != before {
+        if self.role.leads() && self.reader.roster().map(|roster| roster.version) != before {
             self.announce_head();
             self.name_the_unserved();
         }
@@ -65,7 +75,7 @@ impl Leading {
 
     /// Says which builders nobody on the roster serves: nothing is ever built there.
     pub(super) fn name_the_unserved(&self) {
-        for (name, builder) in &self.config.builders {
+        for (name, builder) in &self.life.config.builders {
             let line = self
                 .reader
                 .roster()
@@ -92,20 +102,69 @@ impl Leading {
                     change,
                 });
             }
-            Err(error) => rejected(Stream::Changes, delivery, &error),
+            Err(error) => self.reject(Stream::Changes, delivery, &error),
         }
     }
 
-    fn take_command(&mut self, delivery: &Delivery) {
-        self.last_command = self.last_command.max(delivery.sequence);
+    fn take_release(&mut self, delivery: &Delivery) {
+        match self
+            .reader
+            .open::<Release>(&delivery.bytes, Purpose::History)
+        {
+            Ok(release) if release.standing() == Standing::Unproven => {}
+            Ok(release) => self.scheduler.apply(Fact::Released {
+                sequence: delivery.sequence,
+                id: release.id(),
+                release: Box::new(release.into_body()),
+            }),
+            Err(error) => self.reject(Stream::Changes, delivery, &error),
+        }
+    }
+
+    fn take_request(&mut self, delivery: &Delivery) {
+        match self
+            .reader
+            .open::<Request>(&delivery.bytes, Purpose::History)
+        {
+            Ok(request) => self.scheduler.apply(Fact::Requested {
+                id: request.id(),
+                request: Box::new(request.into_body()),
+            }),
+            Err(error) => self.reject(Stream::Requests, delivery, &error),
+        }
+    }
+
+    fn take_answer(&mut self, delivery: &Delivery) {
+        match self
+            .reader
+            .open::<Answer>(&delivery.bytes, Purpose::History)
+        {
+            // A thief's word is no answer.
+            Ok(answer) if answer.standing() == Standing::Unproven => {}
+            Ok(answer) => {
+                let Answer {
+                    request, denial, ..
+                } = answer.into_body();
+                self.scheduler.apply(Fact::Answered {
+                    sequence: delivery.sequence,
+                    request,
+                    denial,
+                });
+            }
+            Err(error) => self.reject(Stream::Requests, delivery, &error),
+        }
+    }
+
+    pub(super) fn take_command(&mut self, delivery: &Delivery) {
+        // Read ahead already, or by a try to order something.
+        if delivery.sequence <= self.last_command {
+            return;
+        }
+        self.last_command = delivery.sequence;
         if delivery.subject == self.herald.bus.subjects().lead() {
             match self.reader.open::<Lead>(&delivery.bytes, Purpose::History) {
-                // Neither a stolen key's lease nor one that would use up all numbers decides who leads.
-                Ok(lead)
-                    if lead.standing() == Standing::Unproven
-                        || lead.body().lease.saturating_sub(self.lease) > Build::MAX_JUMP => {}
-                Ok(lead) => self.lease = self.lease.max(lead.body().lease),
-                Err(error) => rejected(Stream::Commands, delivery, &error),
+                Ok(lead) => self.take_lead(&lead),
+                Err(error) => self.reject(Stream::Commands, delivery, &error),
             }
             return;
         }
@@ -131,7 +190,7 @@ impl Leading {
                     }),
                 }
             }
-            Err(error) => rejected(Stream::Commands, delivery, &error),
+            Err(error) => self.reject(Stream::Commands, delivery, &error),
         }
     }
 
@@ -151,7 +210,7 @@ impl Leading {
                 }
                 // A key that the slave had before.
                 Ok(_) => {}
-                Err(error) => rejected(Stream::Presence, delivery, &error),
+                Err(error) => self.reject(Stream::Presence, delivery, &error),
             },
         }
     }
@@ -173,8 +232,8 @@ impl Leading {
                 let (id, signer) = (report.id(), report.signer());
                 let alarms = self.audit.report(id, signer, report.body());
                 alarms.iter().for_each(Alarm::tell);
-                // What was said before this master led is no sign of life now.
-                if self.audit.leads() && self.is_of_today(&report, &report.body().slave) {
+                // What was said before this master followed is no sign of life now.
+                if self.caught_up && self.is_of_today(&report, &report.body().slave) {
                     let now = (self.herald.clock)();
                     let event = self.attendance.report(report.body(), now);
                     self.tell(event.as_slice(), now);
@@ -183,10 +242,12 @@ impl Leading {
                     command,
                     slave,
                     builder,
+                    number,
                     body,
                     issued,
                     ..
                 } = report.into_body();
+                self.take_end(&slave, &builder, number, body.verdict());
                 self.scheduler.apply(Fact::Reported {
                     report: id,
                     command,
@@ -196,24 +257,30 @@ impl Leading {
                     issued,
                 });
             }
-            Err(error) => rejected(Stream::Results, delivery, &error),
+            Err(error) => self.reject(Stream::Results, delivery, &error),
         }
     }
 
-    /// Reads COMMANDS as far as it goes, if a report names a command that the follower has not brought yet.
-    pub(super) async fn settle_audit(&mut self) {
-        if !self.audit.is_waiting() {
+    /// Keeps the newest end of a builder's builds, if its own slave tells of it.
+    fn take_end(
+        &mut self,
+        slave: &SlaveName,
+        builder: &BuilderName,
+        number: u64,
+        verdict: Option<Verdict>,
+    ) {
+        let served = self.life.config.builders.get(builder);
+        let ours = served.is_some_and(|builder| builder.slave == *slave);
+        let Some(verdict) = verdict.filter(|_| ours) else {
             return;
-        }
-        let (herald, from) = (Arc::clone(&self.herald), self.last_command + 1);
-        match herald.bus.read_all(Stream::Commands, ">", from).await {
-            Ok(held) => {
-                for held in held {
-                    self.take_command(&held);
-                }
-                self.audit.settle().iter().for_each(Alarm::tell);
-            }
-            Err(error) => tracing::warn!(%error, "command stream not readable now"),
+        };
+        let newest = self
+            .ends
+            .entry(builder.clone())
+            .or_insert((number, verdict));
+        // A real end after `lost` has the same number.
+        if newest.0 <= number {
+            *newest = (number, verdict);
         }
     }
 
@@ -229,14 +296,14 @@ impl Leading {
                         self.scheduler.apply(Fact::Numbered { builder, number });
                     }
                 }
-                Err(error) => rejected(Stream::Presence, &delivery, &error),
+                Err(error) => self.reject(Stream::Presence, &delivery, &error),
             }
         }
         Ok(())
     }
 }
 
-fn rejected(stream: Stream, delivery: &Delivery, error: &OpenError) {
-    let (stream, code) = (stream.name(), error.code());
-    tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
+/// Which kind of message a subject is for.
+fn subject_kind(delivery: &Delivery) -> Option<&str> {
+    delivery.subject.split('.').nth(2)
 }
