@@ -35,6 +35,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["src/status/web/"]),
+    ("hyper::", &["src/master/hooks/", "src/master/releases/"]),
     ("async_nats::", &["src/bus/"]),
     ("ed25519_dalek", &["src/trust/key.rs", "src/trust/key/"]),
     ("coset", &["src/wire/envelope.rs"]),

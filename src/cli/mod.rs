@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod farm_file;
 mod files;
+mod hooks;
 mod keyrings;
 mod keys;
 mod logging;
@@ -64,6 +65,9 @@ enum Command {
     /// Run a farm.
     #[command(subcommand)]
     Master(master::Command),
+    /// Hear from GitHub, Forgejo, Gitea or GitLab that somebody pushed. A process of its own, with no key of the farm.
+    #[command(subcommand)]
+    Hooks(hooks::Command),
     /// Make and look at the farm's keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -133,6 +137,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Master(command) => {
             logging::start(arguments.log_format);
             on_runtime(master::run(command))
+        }
+        Command::Hooks(command) => {
+            logging::start(arguments.log_format);
+            on_runtime(hooks::run(command))
         }
     }
 }

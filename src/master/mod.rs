@@ -11,10 +11,13 @@ mod config;
 mod coverage;
 mod dispatch;
 mod herald;
+mod hooks;
 mod keyrings;
+mod releases;
 mod run;
 mod scheduler;
 mod watch;
+mod watchers;
 
 pub use approve::{
     Application, ApplicationError, ApprovalError, approve, approved, learn_rosters,
@@ -27,7 +30,12 @@ pub use config::{
 };
 pub use coverage::learn_keyrings_held;
 pub use dispatch::{DispatchError, Dispatcher};
+pub use hooks::{
+    Forge, HookSecret, HookSecretError, Hooked, Hooks, HooksConfig, HooksConfigError, HooksLimits,
+};
 pub use keyrings::{learn_keyrings, publish_keyring};
+pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
 pub use run::{FindKey, Master, RunError};
-pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
-pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
+pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
+pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
+pub use watchers::Known;

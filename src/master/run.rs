@@ -13,16 +13,17 @@ use tokio::time::MissedTickBehavior;
 use super::approve::learn_rosters;
 use super::attendance::{self, Attendance};
 use super::audit::Audit;
-use super::config::{MasterConfig, Repository};
+use super::config::MasterConfig;
 use super::dispatch::{DispatchError, Dispatcher};
-use super::herald::{Herald, Watcher};
+use super::herald::Herald;
 use super::keyrings::{learn_keyrings, publish_keyring};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
-use super::watch::{Git, Mirror};
+use super::watch::Git;
+use super::watchers::Watchers;
 use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, RosterLine,
-    SlaveName, Timestamp,
+    Clock, Command, Digest, Head, InstanceId, Lead, Position, Roster, RosterLine, SlaveName,
+    Timestamp,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
 
@@ -88,7 +89,7 @@ struct Leading {
     reader: Reader,
     scheduler: Scheduler,
     inputs: mpsc::Receiver<Input>,
-    /// Followers and watchers: none of them ever ends.
+    /// Followers: none of them ever ends.
     tasks: JoinSet<()>,
     /// What is done beside the loop, and does end.
     errands: JoinSet<()>,
@@ -254,12 +255,11 @@ impl Leading {
 
         self.announce_head();
         self.name_the_unserved();
-        let repositories = self.config.repositories.clone();
-        for (name, repository) in repositories {
-            self.watch(name, &repository, git.clone());
-        }
+        let mut watchers = Watchers::new(herald.clone(), git, self.config.state.clone());
+        watchers.follow(&self.config, &self.scheduler);
         let bus = self.herald.bus.clone();
         let mut returns = bus.returns();
+        let mut hints = bus.hints();
         let mut head = tokio::time::interval(self.config.head_period);
         head.reset();
         let mut attendance = tokio::time::interval(self.attendance.period());
@@ -281,6 +281,10 @@ impl Leading {
                         self.take_input(input);
                     }
                 }
+                hinted = hints.next() => {
+                    for repository in hinted { watchers.hint(&repository); }
+                }
+                () = watchers.ended() => return Err(RunError::TaskEnded),
                 _ = head.tick() => self.announce_head(),
                 _ = attendance.tick() => self.look_who_is_there(),
                 // A server that was started anew has forgotten what it kept in memory only.
@@ -415,30 +419,5 @@ impl Leading {
                 }
             }
         }
-    }
-
-    fn watch(&mut self, name: RepositoryName, repository: &Repository, git: Git) {
-        let known = repository
-            .branches
-            .iter()
-            .filter_map(|branch| Some((branch.clone(), self.scheduler.tip(&name, branch)?.clone())))
-            .collect();
-        let mirror = Mirror::new(
-            git,
-            name.clone(),
-            repository.url.clone(),
-            self.config.state.join("mirrors").join(name.as_str()),
-            repository.branches.clone(),
-            repository.patience,
-        );
-        let watcher = Watcher {
-            herald: Arc::clone(&self.herald),
-            name,
-            mirror,
-            known,
-            absent: BTreeSet::new(),
-            failing: false,
-        };
-        self.tasks.spawn(watcher.watch(repository.poll_period));
     }
 }

@@ -3,15 +3,28 @@
 //! [`Scheduler::apply`] takes in facts, in any order between streams and any number of times. [`Scheduler::decide`] says
 //! what to send. A restarted master applies the streams again and is where it was; there is no other memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod desk;
+mod lane;
+mod pending;
+mod plan;
+mod track;
+mod waiting;
+mod wanted;
 
-use super::config::{Builder, MasterConfig};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::config::MasterConfig;
 use crate::model::{
-    Answer, Branch, Build, BuildId, BuildState, BuilderName, Cancel, Change, Denial, FarmId,
-    PayloadId, Position, Release, ReportBody, RepositoryName, Request, Revision, Roster, SlaveName,
-    Source, Step, Text, Timestamp, Verdict,
+    Answer, Branch, Build, BuildId, BuilderName, Cancel, Change, Denial, FarmId, PayloadId,
+    Position, Release, ReportBody, RepositoryName, Request, Revision, Roster, SlaveName, Timestamp,
 };
-use crate::trust::{Standing, key_id};
+use crate::trust::Standing;
+use desk::Desk;
+use lane::{CalledOff, Lane};
+use plan::Scope;
+use track::{At, TrackId, Tracks};
+
+pub use waiting::{Reason, Waiting};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -47,6 +60,10 @@ pub enum Fact {
     Cancelled {
         /// The command that was called off.
         target: PayloadId,
+        /// Of which builder.
+        builder: BuilderName,
+        /// The request that asked for it, where one did.
+        request: Option<PayloadId>,
     },
     /// Somebody asked for something.
     Requested {
@@ -117,79 +134,14 @@ pub struct Circumstances<'a> {
     pub silent: &'a BTreeMap<SlaveName, Timestamp>,
 }
 
-/// A change of one branch, as far as it matters here.
-struct Moved {
-    id: PayloadId,
-    revision: Revision,
-}
-
-/// What is known of one builder.
-#[derive(Default)]
-struct Lane {
-    newest: Option<Ordered>,
-    covered: BTreeSet<PayloadId>,
-    /// Numbers that somebody spoke of whose word is not enough.
-    told: BTreeSet<u64>,
-    /// What a stolen key ordered and no slave has taken.
-    unproven: BTreeMap<(PayloadId, SlaveName), Box<Build>>,
-}
-
-struct Ordered {
-    id: PayloadId,
-    slave: SlaveName,
-    number: u64,
-    finish_by: Timestamp,
-}
-
-impl Lane {
-    /// How many numbers, or orders, are kept on the word of a thief or of a slave.
-    const MAX_TOLD: usize = 1_000;
-
-    fn order(&mut self, id: PayloadId, build: Build) {
-        self.covered.extend(build.covers);
-        if self
-            .newest
-            .as_ref()
-            .is_none_or(|newest| newest.number < build.number)
-        {
-            self.newest = Some(Ordered {
-                id,
-                slave: build.slave,
-                number: build.number,
-                finish_by: build.finish_by,
-            });
-        }
-    }
-
-    fn tell(&mut self, number: u64) {
-        self.told.insert(number);
-        // The greatest are the least likely.
-        if self.told.len() > Self::MAX_TOLD {
-            self.told.pop_last();
-        }
-    }
-
-    /// The highest number that is taken. A number far above all others was made up, to run out of numbers.
-    fn highest(&self) -> u64 {
-        let ordered = self.newest.as_ref().map_or(0, |newest| newest.number);
-        self.told.iter().fold(ordered, |highest, told| {
-            let jump = told.saturating_sub(highest);
-            if jump <= Build::MAX_JUMP {
-                highest.max(*told)
-            } else {
-                highest
-            }
-        })
-    }
-}
-
 /// All that the streams have told, as far as it decides what is built next.
 #[derive(Default)]
 pub struct Scheduler {
-    branches: BTreeMap<(RepositoryName, Branch), BTreeMap<u64, Moved>>,
+    tracks: Tracks,
     lanes: BTreeMap<BuilderName, Lane>,
-    /// By whom they are reported, so that no slave can speak for another's build.
-    builds: BTreeMap<(PayloadId, SlaveName, BuilderName), BuildState>,
+    desk: Desk,
+    /// Changes and releases that builds cover, and that have not been told of yet.
+    unplaced: HashMap<PayloadId, BTreeSet<BuilderName>>,
 }
 
 /// Most changes that one command lists; older ones are covered all the same.
@@ -204,216 +156,147 @@ impl Scheduler {
                 id,
                 change,
             } => {
-                let moved = Moved {
-                    id,
-                    revision: change.revision,
-                };
-                self.branches
-                    .entry((change.repository, change.branch))
-                    .or_default()
-                    .insert(sequence, moved);
+                let track = self.tracks.change(sequence, id, *change);
+                self.place(id, track);
+            }
+            Fact::Released {
+                sequence,
+                id,
+                release,
+            } => {
+                if let Some(request) = release.request {
+                    self.desk.fulfil(request);
+                }
+                let track = self.tracks.release(sequence, id, *release);
+                self.place(id, track);
             }
             Fact::Ordered {
                 id,
                 build,
                 standing,
             } => {
-                let name = (id, build.slave.clone(), build.builder.clone());
-                let answered = self.builds.get(&name).is_some_and(is_taken);
                 let lane = self.lanes.entry(build.builder.clone()).or_default();
-                match standing {
-                    Standing::Unproven if !answered => {
-                        lane.tell(build.number);
-                        lane.unproven.insert((id, build.slave.clone()), build);
-                        if lane.unproven.len() > Lane::MAX_TOLD {
-                            lane.unproven.pop_last();
-                        }
-                    }
-                    Standing::Good | Standing::Unproven => lane.order(id, *build),
+                let counts = match standing {
+                    Standing::Good => Some(build),
+                    Standing::Unproven => lane.doubt(id, build),
+                };
+                if let Some(build) = counts {
+                    self.order(id, build);
                 }
             }
+            Fact::Cancelled {
+                target,
+                builder,
+                request,
+            } => {
+                let by = match request {
+                    Some(_) => CalledOff::ByRequest,
+                    None => CalledOff::ByItself,
+                };
+                let lane = self.lanes.entry(builder).or_default();
+                lane.call_off(target, by);
+            }
+            Fact::Requested { id, request } => self.desk.ask(id, *request),
+            Fact::Answered {
+                sequence,
+                request,
+                denial,
+            } => self.desk.answer(sequence, request, denial),
             Fact::Reported {
+                report,
                 command,
                 slave,
                 builder,
                 body,
                 issued,
-                report: _,
             } => {
-                let name = (command, slave.clone(), builder.clone());
-                let state = self.builds.entry(name).or_default();
-                *state = state.after(&body, issued);
-                if is_taken(state)
-                    && let Some(lane) = self.lanes.get_mut(&builder)
-                    && let Some(build) = lane.unproven.remove(&(command, slave))
-                {
-                    lane.order(command, *build);
+                let lane = self.lanes.entry(builder).or_default();
+                if let Some(build) = lane.report(command, slave, report, &body, issued) {
+                    self.order(command, build);
                 }
             }
-            Fact::Released { .. }
-            | Fact::Cancelled { .. }
-            | Fact::Requested { .. }
-            | Fact::Answered { .. } => {}
             Fact::Numbered { builder, number } => {
                 self.lanes.entry(builder).or_default().tell(number);
             }
         }
     }
 
+    /// Takes in an order that counts.
+    fn order(&mut self, id: PayloadId, build: Box<Build>) {
+        if let Some(request) = build.request {
+            self.desk.fulfil(request);
+        }
+        let lane = self.lanes.entry(build.builder.clone()).or_default();
+        for covered in &build.covers {
+            if let Some((track, sequence)) = self.tracks.place(covered) {
+                lane.reach(track, sequence);
+            } else {
+                let waiting = self.unplaced.entry(*covered).or_default();
+                waiting.insert(build.builder.clone());
+            }
+        }
+        lane.order(id, build);
+    }
+
+    /// Tells the builders that cover a move where it lies.
+    fn place(&mut self, id: PayloadId, track: TrackId) {
+        let Some((_, sequence)) = self.tracks.place(&id) else {
+            return;
+        };
+        for builder in self.unplaced.remove(&id).unwrap_or_default() {
+            self.lanes
+                .entry(builder)
+                .or_default()
+                .reach(track, sequence);
+        }
+    }
+
     /// The newest revision known of a branch.
     #[must_use]
     pub fn tip(&self, repository: &RepositoryName, branch: &Branch) -> Option<&Revision> {
-        let moves = self.branches.get(&(repository.clone(), branch.clone()))?;
-        moves.last_key_value().map(|(_, moved)| &moved.revision)
+        let (_, track) = self.tracks.branch(repository, branch)?;
+        match &track.newest()?.1.to {
+            At::Revision(revision) => Some(revision),
+            At::Version(_) => None,
+        }
     }
 
-    /// What to do at `now`. Changes nothing: what is sent comes back as a fact.
+    /// What to do at `now`. Changes nothing: what is done comes back as a fact. Whoever acts asks again until nothing but
+    /// [`Effect::WakeAt`] is left: what a granted request leads to is decided once the answer to it is a fact.
     #[must_use]
     pub fn decide(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let mut wake: Option<Timestamp> = None;
-        for (name, builder) in &circumstances.config.builders {
-            let lane = self.lanes.get(name);
-            if let Some(deadline) = lane.and_then(|lane| self.in_flight(name, lane, now)) {
-                wake = Some(wake.map_or(deadline, |wake| wake.min(deadline)));
-                continue;
-            }
-            let build = self
-                .wanted(lane, builder)
-                .and_then(|wanted| compose(circumstances, name, builder, lane, wanted, now));
-            effects.extend(build.map(|build| Effect::Send(Box::new(build))));
-        }
-        effects.extend(wake.map(Effect::WakeAt));
+        let mut effects: Vec<Effect> = Vec::new();
+        let answers = self.answers(circumstances, now).into_iter();
+        effects.extend(answers.map(|answer| Effect::Answer(Box::new(answer))));
+        let releases = self.announcements(circumstances, now).into_iter();
+        effects.extend(releases.map(|release| Effect::Announce(Box::new(release))));
+        let cancels = self.cancels(circumstances, now).into_iter();
+        effects.extend(cancels.map(|cancel| Effect::Cancel(Box::new(cancel))));
+        let plan = self.plan(circumstances, now, Scope::Idle);
+        let late = plan.late.into_iter();
+        effects.extend(late.map(|cancel| Effect::Cancel(Box::new(cancel))));
+        let builds = plan.builds.into_iter();
+        effects.extend(builds.map(|build| Effect::Send(Box::new(build))));
+        effects.extend(plan.wake.map(Effect::WakeAt));
         effects
+    }
+
+    /// Everything that is wanted at `now` and not ordered yet, and why it waits; the longest wait first.
+    #[must_use]
+    pub fn queue(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Waiting> {
+        let mut waiting = self.plan(circumstances, now, Scope::All).waiting;
+        waiting.sort_by(|a, b| (a.since, &a.builder).cmp(&(b.since, &b.builder)));
+        waiting
     }
 
     /// The builds that a slave was given and that may still go on at `now`.
     #[must_use]
     pub fn builds_on(&self, slave: &SlaveName, now: Timestamp) -> Vec<BuildId> {
-        let lanes = self.lanes.iter().filter_map(|(builder, lane)| {
-            let newest = lane.newest.as_ref()?;
-            let here = newest.slave == *slave && self.in_flight(builder, lane, now).is_some();
-            here.then(|| BuildId {
-                builder: builder.clone(),
-                number: newest.number,
-            })
+        let lanes = self.lanes.values().filter_map(|lane| {
+            let (order, _) = lane.in_flight(now)?;
+            (order.build.slave == *slave).then(|| order.build.id())
         });
         lanes.collect()
-    }
-
-    /// When the build in flight is given up, if there is one.
-    fn in_flight(&self, builder: &BuilderName, lane: &Lane, now: Timestamp) -> Option<Timestamp> {
-        let newest = lane.newest.as_ref()?;
-        let build = (newest.id, newest.slave.clone(), builder.clone());
-        let state = self.builds.get(&build).copied().unwrap_or_default();
-        let give_up = newest.finish_by.after(Build::CLOCK_SKEW);
-        state.verdict(give_up, now).is_none().then_some(give_up)
-    }
-
-    /// What a builder should build next: nothing, if nothing it builds from has moved since its newest build.
-    fn wanted(&self, lane: Option<&Lane>, builder: &Builder) -> Option<Wanted> {
-        let nothing = BTreeSet::new();
-        let covered = lane.map_or(&nothing, |lane| &lane.covered);
-        let mut wanted = Wanted {
-            sources: Vec::new(),
-            covers: Vec::new(),
-        };
-        for (repository, branch) in &builder.sources {
-            let moves = self.branches.get(&(repository.clone(), branch.clone()))?;
-            let (newest_sequence, newest) = moves.last_key_value()?;
-            let built = moves
-                .iter()
-                .rev()
-                .find(|(_, moved)| covered.contains(&moved.id));
-            let since = match built {
-                // A second note of the same move (two masters saw it) wants no second build.
-                Some((_, built)) if built.revision == newest.revision => newest_sequence + 1,
-                // Changes older than the newest one built are never gone back to.
-                Some((sequence, _)) => sequence + 1,
-                // A new builder starts at the newest change.
-                None => *newest_sequence,
-            };
-            wanted
-                .covers
-                .extend(moves.range(since..).map(|(_, moved)| moved.id));
-            wanted.sources.push(Source {
-                repository: repository.clone(),
-                branch: branch.clone(),
-                revision: newest.revision.clone(),
-            });
-        }
-        (!wanted.covers.is_empty()).then_some(wanted)
-    }
-}
-
-/// Whether the slave took the build of which it spoke. That it refused a thief's does not make its number one of ours: it
-/// may have refused it for that number.
-fn is_taken(state: &BuildState) -> bool {
-    !matches!(
-        state,
-        BuildState::Done {
-            verdict: Verdict::Refused,
-            ..
-        }
-    )
-}
-
-struct Wanted {
-    sources: Vec<Source>,
-    covers: Vec<PayloadId>,
-}
-
-/// The command for what is wanted; none if its slave takes no commands for that builder.
-fn compose(
-    circumstances: &Circumstances<'_>,
-    name: &BuilderName,
-    builder: &Builder,
-    lane: Option<&Lane>,
-    wanted: Wanted,
-    now: Timestamp,
-) -> Option<Build> {
-    let slave = circumstances.roster.line(&builder.slave)?;
-    let serves = slave.builders.contains(name) && slave.takes_commands();
-    if !serves {
-        return None;
-    }
-    let highest = lane.map_or(0, Lane::highest);
-    let accept_by = now.after(builder.accept_window);
-    let running: std::time::Duration = builder.steps.iter().map(|step: &Step| step.timeout).sum();
-    let Wanted {
-        sources,
-        mut covers,
-    } = wanted;
-    let left_out = covers.len().saturating_sub(MAX_COVERS);
-    covers.drain(..left_out);
-    Some(Build {
-        farm: circumstances.farm,
-        slave: builder.slave.clone(),
-        report_key: key_id(&slave.report_key),
-        builder: name.clone(),
-        number: highest.checked_add(1)?,
-        issued: now,
-        accept_by,
-        finish_by: accept_by.after(running),
-        keyring: circumstances.keyring,
-        project: builder.project.clone(),
-        reason: Text::tidy(&reason(covers.len() + left_out)),
-        sources,
-        covers,
-        steps: builder.steps.clone(),
-        requester: None,
-        request: None,
-        retry_of: None,
-        attempt: 1,
-        experiment: None,
-    })
-}
-
-fn reason(changes: usize) -> String {
-    if changes == 1 {
-        "1 change".to_owned()
-    } else {
-        format!("{changes} changes")
     }
 }
 

@@ -24,8 +24,39 @@ use git::Finished;
 pub use git::Git;
 pub use remote::{RemoteUrl, RemoteUrlError};
 
-/// The mirror, inside the folder that is given to it.
-const MIRROR: &str = "mirror.git";
+/// How much of a repository its mirror holds, where the remote can leave out the rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Depth {
+    /// Commits alone.
+    Commits,
+    /// Which paths there are, too.
+    Trees,
+}
+
+impl Depth {
+    /// The mirror, inside the folder that is given to it. Each depth has its own, as git would not fetch what is missing
+    /// below commits that it has.
+    fn mirror(self) -> &'static str {
+        match self {
+            Self::Commits => "mirror.git",
+            Self::Trees => "trees.git",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Commits => Self::Trees,
+            Self::Trees => Self::Commits,
+        }
+    }
+
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Commits => "--filter=tree:0",
+            Self::Trees => "--filter=blob:none",
+        }
+    }
+}
 
 /// A bare mirror of one watched repository.
 #[derive(Debug)]
@@ -35,6 +66,7 @@ pub struct Mirror {
     url: RemoteUrl,
     folder: PathBuf,
     branches: BTreeSet<Branch>,
+    depth: Depth,
     patience: Duration,
     polling: Mutex<()>,
 }
@@ -123,9 +155,16 @@ impl Mirror {
             url,
             folder,
             branches: branches.into_iter().collect(),
+            depth: Depth::Commits,
             patience,
             polling: Mutex::new(()),
         }
+    }
+
+    /// The same with another depth than [`Depth::Commits`]. The mirror is made anew if it has another one.
+    #[must_use]
+    pub fn with_depth(self, depth: Depth) -> Self {
+        Self { depth, ..self }
     }
 
     /// Brings the mirror up to date, and says where each watched branch stands now.
@@ -200,7 +239,7 @@ impl Mirror {
         };
         let log = self
             .git(
-                MIRROR,
+                self.depth.mirror(),
                 &[
                     "log",
                     "-z",
@@ -224,6 +263,67 @@ impl Mirror {
             commits,
             rewritten,
         })
+    }
+
+    /// Every path in which two revisions differ; none where that is not known: the mirror has no trees, or not those, or
+    /// they are too many for one change, or one of them is no plain text.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`] if git cannot be run, or does not end.
+    pub async fn paths(
+        &self,
+        previous: &Revision,
+        tip: &Revision,
+    ) -> Result<Option<Vec<Text>>, WatchError> {
+        if self.depth == Depth::Commits {
+            return Ok(None);
+        }
+        let listed = self
+            .git(
+                self.depth.mirror(),
+                &[
+                    "diff-tree",
+                    "-r",
+                    "-z",
+                    "--name-only",
+                    "--no-renames",
+                    previous.as_str(),
+                    tip.as_str(),
+                    "--",
+                ],
+            )
+            .await?;
+        if !listed.status.success() || listed.cut {
+            return Ok(None);
+        }
+        Ok(listing::paths(&listed.stdout))
+    }
+
+    /// What comes after `prefix` in the names of the remote's tags that begin with it. Needs no mirror, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]
+    pub async fn tags(&self, prefix: &Text) -> Result<Vec<String>, WatchError> {
+        let prefix = prefix.as_str();
+        let is_plain = prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte));
+        // What git could read as a pattern is compared here only.
+        let pattern = format!("refs/tags/{}*", if is_plain { prefix } else { "" });
+        let said = self
+            .succeed(&[
+                "ls-remote",
+                "--quiet",
+                "--refs",
+                "--tags",
+                "--",
+                self.url.as_str(),
+                &pattern,
+            ])
+            .await?;
+        listing::tags(&said, prefix).ok_or_else(|| self.garbled())
     }
 
     /// The watched branches as the remote has them.
@@ -272,7 +372,7 @@ impl Mirror {
             "--no-write-fetch-head",
             "--no-recurse-submodules",
             "--no-auto-maintenance",
-            "--filter=tree:0",
+            self.depth.filter(),
             "--",
             "watched",
         ];
@@ -288,7 +388,7 @@ impl Mirror {
             previous.as_str(),
             tip.as_str(),
         ];
-        let asked = self.git(MIRROR, &args).await?;
+        let asked = self.git(self.depth.mirror(), &args).await?;
         match asked.status.code() {
             Some(0) => Ok(true),
             Some(1 | 128) => Ok(false),
@@ -298,7 +398,7 @@ impl Mirror {
 
     /// Runs `git` on the mirror, and takes nothing but a complete success.
     async fn succeed(&self, args: &[&str]) -> Result<Vec<u8>, WatchError> {
-        let finished = self.git(MIRROR, args).await?;
+        let finished = self.git(self.depth.mirror(), args).await?;
         if finished.cut {
             Err(self.garbled())
         } else if finished.status.success() {

@@ -117,12 +117,18 @@ impl Leading {
                 let (id, signer, standing) = (command.id(), command.signer(), command.standing());
                 let alarm = self.audit.command(id, signer, command.body());
                 alarm.iter().for_each(Alarm::tell);
-                if let Command::Build(build) = command.into_body() {
-                    self.scheduler.apply(Fact::Ordered {
+                match command.into_body() {
+                    Command::Build(build) => self.scheduler.apply(Fact::Ordered {
                         id,
                         build: Box::new(build),
                         standing,
-                    });
+                    }),
+                    // A thief's cancel stops the build all the same: the slave's report tells.
+                    Command::Cancel(cancel) => self.scheduler.apply(Fact::Cancelled {
+                        target: cancel.target,
+                        builder: cancel.builder,
+                        request: cancel.request,
+                    }),
                 }
             }
             Err(error) => rejected(Stream::Commands, delivery, &error),

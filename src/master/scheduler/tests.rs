@@ -1,12 +1,16 @@
-//! The scheduler over histories that nobody would write by hand.
+//! The scheduler: what it does of itself. Its rules, requests and properties have files of their own.
+
+mod masters;
+mod properties;
+mod requests;
+mod rules;
 
 use std::path::Path;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::model::{Digest, Isolation, PublicKey, RosterLine, SlaveState, Verdict};
+use crate::master::config::Builder;
+use crate::model::{Digest, Isolation, PublicKey, RosterLine, SlaveState, Text, Verdict};
 
 const CONFIG: &str = r#"
 farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
@@ -37,6 +41,7 @@ struct World {
     config: MasterConfig,
     roster: Roster,
     sequence: u64,
+    silent: BTreeMap<SlaveName, Timestamp>,
     sent: Vec<(PayloadId, Build)>,
     facts: Vec<Fact>,
 }
@@ -81,6 +86,7 @@ impl World {
             config,
             roster,
             sequence: 0,
+            silent: BTreeMap::new(),
             sent: Vec::new(),
             facts: Vec::new(),
         }
@@ -92,6 +98,16 @@ impl World {
     }
 
     fn moved(&mut self, repository: &str, revision: u64) -> PayloadId {
+        self.moved_at(repository, revision, at(0), None)
+    }
+
+    fn moved_at(
+        &mut self,
+        repository: &str,
+        revision: u64,
+        seen: Timestamp,
+        paths: Option<&[&str]>,
+    ) -> PayloadId {
         self.sequence += 1;
         let id = id(1, self.sequence);
         let change = Change {
@@ -100,11 +116,11 @@ impl World {
             branch: "main".parse().unwrap(),
             revision: format!("{revision:040x}").parse().unwrap(),
             previous: None,
-            seen: at(0),
+            seen,
             commits: Vec::new(),
             more: 0,
             rewritten: false,
-            paths: None,
+            paths: paths.map(|paths| paths.iter().map(|path| Text::tidy(path)).collect()),
         };
         self.apply(Fact::Changed {
             sequence: self.sequence,
@@ -114,25 +130,55 @@ impl World {
         id
     }
 
-    fn decide(&mut self, now: Timestamp) -> Vec<Effect> {
-        let circumstances = Circumstances {
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances {
             farm: self.config.farm,
             keyring: Position::default(),
             roster: &self.roster,
             config: &self.config,
-            silent: &BTreeMap::new(),
-        };
-        let effects = self.scheduler.decide(&circumstances, now);
+            silent: &self.silent,
+        }
+    }
+
+    fn queue(&self, now: Timestamp) -> Vec<Waiting> {
+        self.scheduler.queue(&self.circumstances(), now)
+    }
+
+    /// Decides once; what is to be done is done.
+    fn decide(&mut self, now: Timestamp) -> Vec<Effect> {
+        let effects = self.scheduler.decide(&self.circumstances(), now);
         for effect in &effects {
-            if let Effect::Send(build) = effect {
-                let id = id(2, self.sent.len() as u64);
-                self.sent.push((id, (**build).clone()));
-                self.apply(Fact::Ordered {
-                    id,
-                    build: build.clone(),
-                    standing: Standing::Good,
-                });
-            }
+            let fact = match effect {
+                Effect::Send(build) => {
+                    let id = id(2, self.sent.len() as u64);
+                    self.sent.push((id, (**build).clone()));
+                    Fact::Ordered {
+                        id,
+                        build: build.clone(),
+                        standing: Standing::Good,
+                    }
+                }
+                Effect::Cancel(cancel) => Fact::Cancelled {
+                    target: cancel.target,
+                    builder: cancel.builder.clone(),
+                    request: cancel.request,
+                },
+                Effect::Answer(answer) => Fact::Answered {
+                    sequence: self.facts.len() as u64,
+                    request: answer.request,
+                    denial: answer.denial.clone(),
+                },
+                Effect::Announce(release) => {
+                    self.sequence += 1;
+                    Fact::Released {
+                        sequence: self.sequence,
+                        id: id(3, self.sequence),
+                        release: release.clone(),
+                    }
+                }
+                Effect::WakeAt(_) => continue,
+            };
+            self.apply(fact);
         }
         effects
     }
@@ -142,15 +188,79 @@ impl World {
     }
 
     fn report_as(&mut self, slave: &str, command: PayloadId, body: ReportBody) {
-        let slave = slave.parse().unwrap();
+        self.say(slave.parse().unwrap(), builder(), command, body, at(0));
+    }
+
+    fn say(
+        &mut self,
+        slave: SlaveName,
+        builder: BuilderName,
+        command: PayloadId,
+        body: ReportBody,
+        issued: Timestamp,
+    ) {
         self.apply(Fact::Reported {
             report: id(4, self.facts.len() as u64),
             command,
             slave,
-            builder: builder(),
+            builder,
             body: Box::new(body),
-            issued: at(0),
+            issued,
         });
+    }
+
+    /// The slave of the build that was sent last says how it ended.
+    fn end(&mut self, verdict: Verdict, now: Timestamp) {
+        let (id, build) = self.sent.last().unwrap().clone();
+        let body = if verdict == Verdict::Refused {
+            ReportBody::Refused {
+                code: Text::tidy("E-MAPPED"),
+                detail: Text::default(),
+            }
+        } else {
+            ended(verdict)
+        };
+        self.say(build.slave, build.builder, id, body, now);
+    }
+
+    fn builder(&mut self, name: &str) -> &mut Builder {
+        self.config
+            .builders
+            .get_mut(&name.parse().unwrap())
+            .unwrap()
+    }
+
+    /// Another builder like the first, on that slave.
+    fn add(&mut self, name: &str, slave: &str) -> &mut Builder {
+        let name: BuilderName = name.parse().unwrap();
+        let slave: SlaveName = slave.parse().unwrap();
+        let copy = Builder {
+            slave: slave.clone(),
+            ..self.config.builders[&builder()].clone()
+        };
+        self.config.builders.insert(name.clone(), copy);
+        match self
+            .roster
+            .lines
+            .iter_mut()
+            .find(|line| line.slave == slave)
+        {
+            Some(line) => line.builders.push(name.clone()),
+            None => self.roster.lines.push(RosterLine {
+                slave,
+                builders: vec![name.clone()],
+                ..self.roster.lines[0].clone()
+            }),
+        }
+        self.config.builders.get_mut(&name).unwrap()
+    }
+
+    /// The builders whose builds were sent, in their order.
+    fn order(&self) -> Vec<&str> {
+        self.sent
+            .iter()
+            .map(|(_, build)| build.builder.as_str())
+            .collect()
     }
 
     fn finish_newest(&mut self) {
@@ -160,9 +270,25 @@ impl World {
     }
 }
 
+fn started(started: Timestamp) -> ReportBody {
+    ReportBody::StepStarted {
+        step: 0,
+        name: "test-foo".parse().unwrap(),
+        started,
+        script: Digest([0; 32]),
+        mapped: None,
+        isolation: Isolation::Plain,
+        network: crate::model::Network::On,
+    }
+}
+
 fn finished() -> ReportBody {
+    ended(Verdict::Failed)
+}
+
+fn ended(verdict: Verdict) -> ReportBody {
     ReportBody::Finished {
-        verdict: Verdict::Failed,
+        verdict,
         log: Digest([0; 32]),
         isolation: Isolation::Plain,
         detail: None,
@@ -232,10 +358,18 @@ fn a_silent_build_holds_its_builder_until_its_deadline_and_no_longer() {
     world.moved("python", 1);
     world.decide(at(0));
     world.moved("python", 2);
+    let tick = Duration::from_micros(1);
+    let never_accepted = world.sent[0].1.accept_by.after(Build::CLOCK_SKEW);
+    assert_eq!(
+        world.decide(at(1)),
+        [Effect::WakeAt(never_accepted.after(tick))]
+    );
+    let command = world.sent[0].0;
+    world.report(command, started(at(2)));
     let give_up = world.sent[0].1.finish_by.after(Build::CLOCK_SKEW);
-    assert_eq!(world.decide(at(1)), [Effect::WakeAt(give_up)]);
+    assert_eq!(world.decide(at(3)), [Effect::WakeAt(give_up.after(tick))]);
     assert_eq!(world.decide(give_up).len(), 1);
-    world.decide(give_up.after(Duration::from_micros(1)));
+    world.decide(give_up.after(tick));
     assert_eq!(world.sent.len(), 2);
 }
 
@@ -314,115 +448,6 @@ fn a134_a_stolen_keys_number_counts_if_its_slave_took_it_and_not_if_it_refused()
             world.decide(at(2));
             let sent = world.sent.first().map(|(_, build)| build.number);
             assert_eq!(sent, Some(next), "{number}, {answer:?}");
-        }
-    }
-}
-
-/// One thing that may happen.
-#[derive(Clone, Copy, Debug)]
-enum Happening {
-    Python,
-    Foo,
-    Accepted,
-    Finished,
-    Later(u64),
-}
-
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
-    let one = prop_oneof![
-        Just(Happening::Python),
-        Just(Happening::Foo),
-        Just(Happening::Accepted),
-        Just(Happening::Finished),
-        (1..2000u64).prop_map(Happening::Later),
-    ];
-    prop::collection::vec(one, 1..60)
-}
-
-fn live(happenings: &[Happening]) -> (World, Timestamp) {
-    let mut world = World::new();
-    let mut now = at(1);
-    for happening in happenings {
-        match happening {
-            Happening::Python => drop(world.moved("python", world.sequence + 1)),
-            Happening::Foo => drop(world.moved("foo", world.sequence + 1)),
-            Happening::Accepted => {
-                if let Some((id, _)) = world.sent.last() {
-                    world.report(*id, ReportBody::Accepted { received: now });
-                }
-            }
-            Happening::Finished => world.finish_newest(),
-            Happening::Later(seconds) => now = now.after(Duration::from_secs(*seconds)),
-        }
-        world.decide(now);
-    }
-    (world, now)
-}
-
-proptest! {
-    #[test]
-    fn never_two_builds_in_flight_on_one_builder(happenings in happenings()) {
-        let (world, _) = live(&happenings);
-        for pair in world.sent.windows(2) {
-            let (before, after) = (&pair[0], &pair[1]);
-            let reported = world.facts.iter().position(|fact| matches!(
-                fact, Fact::Reported { command, body, .. } if *command == before.0 && body.verdict().is_some()
-            ));
-            let ordered = world.facts.iter().position(|fact| matches!(fact, Fact::Ordered { id, .. } if *id == after.0));
-            let reported_first = reported.is_some_and(|reported| Some(reported) < ordered);
-            let given_up = after.1.issued > before.1.finish_by.after(Build::CLOCK_SKEW);
-            prop_assert!(reported_first || given_up);
-        }
-    }
-
-    #[test]
-    fn every_newest_change_is_in_the_end_built(happenings in happenings()) {
-        let (mut world, mut now) = live(&happenings);
-        world.moved("python", 1000);
-        world.moved("foo", 1001);
-        for _ in 0..3 {
-            world.decide(now);
-            world.finish_newest();
-            now = now.after(Duration::from_secs(1));
-        }
-        let (_, newest) = world.sent.last().expect("a build");
-        let revisions: Vec<&str> = newest.sources.iter().map(|source| source.revision.as_str()).collect();
-        prop_assert_eq!(revisions, [format!("{:040x}", 1001), format!("{:040x}", 1000)]);
-        prop_assert!(world.decide(now).is_empty());
-    }
-
-    #[test]
-    fn numbers_count_up_by_one(happenings in happenings()) {
-        let (world, _) = live(&happenings);
-        let numbers: Vec<u64> = world.sent.iter().map(|(_, build)| build.number).collect();
-        let expected: Vec<u64> = (1..=world.sent.len() as u64).collect();
-        prop_assert_eq!(numbers, expected);
-    }
-
-    #[test]
-    fn replay_in_any_order_between_streams_gives_the_same_decisions(happenings in happenings(), turn in 0..6usize) {
-        let (mut world, now) = live(&happenings);
-        // Streams keep their own order and nothing more: they come one after the other, in any of the six orders, twice.
-        let stream = |fact: &Fact| match fact {
-            Fact::Changed { .. } | Fact::Released { .. } => 0,
-            Fact::Ordered { .. }
-            | Fact::Cancelled { .. }
-            | Fact::Numbered { .. }
-            | Fact::Requested { .. }
-            | Fact::Answered { .. } => 1,
-            Fact::Reported { .. } => 2,
-        };
-        let order = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][turn];
-        let mut replayed = World::new();
-        replayed.sequence = world.sequence;
-        for wanted in order.into_iter().chain(order) {
-            for fact in world.facts.iter().filter(|fact| stream(fact) == wanted) {
-                replayed.scheduler.apply(fact.clone());
-            }
-        }
-        for later in [0, 100_000] {
-            let now = now.after(Duration::from_secs(later));
-            prop_assert_eq!(replayed.decide(now), world.decide(now));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::fs;
 
-use super::{MIRROR, Mirror, WatchError};
+use super::{Mirror, WatchError};
 use crate::model::Revision;
 
 /// The mirror while it is being made.
@@ -15,12 +15,13 @@ impl Mirror {
     /// Makes the mirror if there is none, for object names like `tip`.
     pub(super) async fn prepare(&self, tip: &Revision) -> Result<(), WatchError> {
         let folder = |source| self.folder(source);
-        let (mirror, draft) = (self.folder.join(MIRROR), self.folder.join(DRAFT));
+        let [mirror, other, draft] = [self.depth.mirror(), self.depth.other().mirror(), DRAFT]
+            .map(|name| self.folder.join(name));
         if fs::try_exists(mirror.join("HEAD")).await.map_err(folder)? {
             return Ok(());
         }
-        for half_made in [&mirror, &draft] {
-            remove_folder(half_made).await.map_err(folder)?;
+        for useless in [&mirror, &other, &draft] {
+            remove_folder(useless).await.map_err(folder)?;
         }
         let format = if tip.as_str().len() == 64 {
             "sha256"
@@ -49,7 +50,7 @@ impl Mirror {
     /// Removes what a killed `git` left: locks, which would stop every later one, and unfinished packs, which would fill
     /// the disk.
     pub(super) async fn sweep(&self) -> io::Result<()> {
-        let mirror = self.folder.join(MIRROR);
+        let mirror = self.folder.join(self.depth.mirror());
         let objects = mirror.join("objects");
         let mut folders = vec![mirror];
         while let Some(folder) = folders.pop() {

@@ -1,0 +1,328 @@
+//! What people asked for, and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lane::{Fate, Lane};
+use super::{Circumstances, Scheduler};
+use crate::model::{
+    Answer, Build, BuilderName, Cancel, Denial, PayloadId, Release, ReleaseOrigin, Request, Source,
+    Text, Timestamp, Version, Wish,
+};
+
+/// What people asked for, as the stream of requests tells it.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    asked: BTreeMap<PayloadId, Request>,
+    /// The first answer to each, with its place in the stream.
+    answers: BTreeMap<PayloadId, (u64, Option<Denial>)>,
+    /// Requests that a build or a release names.
+    fulfilled: BTreeSet<PayloadId>,
+}
+
+/// What was granted of one builder, and still matters.
+#[derive(Default)]
+pub(super) struct Wishes<'a> {
+    /// The oldest build that is wanted, and not ordered yet.
+    pub(super) build: Option<Asked<'a>>,
+    /// Until when it is paused, and the request that says so.
+    pub(super) paused: Option<(Timestamp, &'a Request)>,
+    /// When somebody last said that it shall go on.
+    pub(super) resumed: Timestamp,
+}
+
+/// A build that somebody wants.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) id: PayloadId,
+    pub(super) request: &'a Request,
+    pub(super) what: AskedBuild<'a>,
+}
+
+/// Which build somebody wants.
+#[derive(Clone, Copy)]
+pub(super) enum AskedBuild<'a> {
+    /// One of these revisions, and the newest of everything else.
+    At(&'a [Source]),
+    /// That of this number again.
+    Again(u64),
+}
+
+impl Desk {
+    /// So many requests are held; the stream forgets them after a week.
+    const MAX_ASKED: usize = 20_000;
+
+    pub(super) fn ask(&mut self, id: PayloadId, request: Request) {
+        self.asked.entry(id).or_insert(request);
+        if self.asked.len() > Self::MAX_ASKED {
+            let oldest = self.asked.iter().min_by_key(|(id, it)| (it.issued, **id));
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.asked.remove(&oldest);
+                self.answers.remove(&oldest);
+                self.fulfilled.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, sequence: u64, request: PayloadId, denial: Option<Denial>) {
+        let first = self
+            .answers
+            .get(&request)
+            .is_none_or(|(held, _)| sequence < *held);
+        if first {
+            self.answers.insert(request, (sequence, denial));
+        }
+    }
+
+    pub(super) fn fulfil(&mut self, request: PayloadId) {
+        self.fulfilled.insert(request);
+    }
+
+    /// Requests that were granted, oldest first.
+    fn granted(&self) -> Vec<(PayloadId, &Request)> {
+        let granted = self
+            .asked
+            .iter()
+            .filter(|(id, _)| matches!(self.answers.get(id), Some((_, None))));
+        let mut granted: Vec<_> = granted.map(|(id, request)| (*id, request)).collect();
+        granted.sort_by_key(|(id, request)| (request.issued, *id));
+        granted
+    }
+
+    /// What was granted, by builder.
+    pub(super) fn wishes(&self) -> BTreeMap<&BuilderName, Wishes<'_>> {
+        let mut wishes: BTreeMap<&BuilderName, Wishes<'_>> = BTreeMap::new();
+        for (id, request) in self.granted() {
+            let Some(builder) = request.wish.builder() else {
+                continue;
+            };
+            let of = wishes.entry(builder).or_default();
+            let what = match &request.wish {
+                Wish::Force { sources, .. } => AskedBuild::At(sources),
+                Wish::Retry { number, .. } => AskedBuild::Again(*number),
+                Wish::Pause { until, .. } => {
+                    of.paused = Some((*until, request));
+                    continue;
+                }
+                Wish::Resume { .. } => {
+                    of.paused = None;
+                    of.resumed = request.issued;
+                    continue;
+                }
+                Wish::Cancel { .. } | Wish::Release { .. } => continue,
+            };
+            if of.build.is_none() && !self.fulfilled.contains(&id) {
+                of.build = Some(Asked { id, request, what });
+            }
+        }
+        wishes
+    }
+
+    /// Requests without an answer, oldest first.
+    fn open(&self) -> Vec<(PayloadId, &Request)> {
+        let open = self
+            .asked
+            .iter()
+            .filter(|(id, _)| !self.answers.contains_key(id));
+        let mut open: Vec<_> = open.map(|(id, request)| (*id, request)).collect();
+        open.sort_by_key(|(id, request)| (request.issued, *id));
+        open
+    }
+}
+
+fn denied(code: &str, detail: &str) -> Denial {
+    Denial {
+        code: Text::tidy(code),
+        detail: Text::tidy(detail),
+    }
+}
+
+impl Scheduler {
+    /// What to say to whoever has not been answered.
+    pub(super) fn answers(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Answer> {
+        let open = self.desk.open().into_iter();
+        let answers = open.map(|(id, request)| Answer {
+            farm: circumstances.farm,
+            request: id,
+            requester: request.requester.clone(),
+            issued: now,
+            denial: self.judge(circumstances, request, now).err(),
+        });
+        answers.collect()
+    }
+
+    /// Whether a request is granted.
+    fn judge(
+        &self,
+        circumstances: &Circumstances<'_>,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        let config = circumstances.config;
+        let (requester, wish) = (&request.requester, &request.wish);
+        if now.since(request.issued) > Request::VALIDITY {
+            let detail = "the request is more than an hour old; ask again if it is still wanted";
+            return Err(denied("E-EXPIRED", detail));
+        }
+        if request.issued.since(now) > Build::CLOCK_SKEW {
+            let detail = "the request was made in the future; set the requester's clock";
+            return Err(denied("E-CLOCK", detail));
+        }
+        let verb = wish.verb();
+        let may = config
+            .requesters
+            .get(requester)
+            .is_some_and(|allowed| allowed.may(verb, wish.builder()));
+        if !may {
+            let what = wish.builder().map_or_else(String::new, |b| format!(" {b}"));
+            let detail = format!(
+                "{requester} may not {}{what}; [requesters.{requester}] in master.toml says who may what",
+                verb.word()
+            );
+            return Err(denied("E-NOT-ALLOWED", &detail));
+        }
+        match wish {
+            Wish::Force { builder, sources } => {
+                let known = known_builder(circumstances, builder)?;
+                let foreign = sources
+                    .iter()
+                    .find(|source| known.sources.get(&source.repository) != Some(&source.branch));
+                match foreign {
+                    None => Ok(()),
+                    Some(source) => {
+                        let detail = format!(
+                            "{builder} does not build from {} {}",
+                            source.repository, source.branch
+                        );
+                        Err(denied("E-SOURCE", &detail))
+                    }
+                }
+            }
+            Wish::Retry { builder, number } => {
+                known_builder(circumstances, builder)?;
+                match self.fate_of(builder, *number, now) {
+                    None => Err(no_build(builder, *number)),
+                    Some(Fate::InFlight { .. }) => {
+                        let detail = format!("{builder}/{number} is not over; cancel it first");
+                        Err(denied("E-RUNNING", &detail))
+                    }
+                    Some(_) => Ok(()),
+                }
+            }
+            Wish::Cancel { builder, number } => match self.fate_of(builder, *number, now) {
+                None => Err(no_build(builder, *number)),
+                Some(Fate::InFlight { .. }) => Ok(()),
+                Some(_) => {
+                    let detail = format!("{builder}/{number} is over already");
+                    Err(denied("E-OVER", &detail))
+                }
+            },
+            Wish::Pause { builder, until } => {
+                known_builder(circumstances, builder)?;
+                if *until <= now || until.since(request.issued) > Request::MAX_PAUSE {
+                    let detail = "a pause ends in the future and lasts a week at most; for longer, take the builder out of master.toml";
+                    return Err(denied("E-TIME", detail));
+                }
+                Ok(())
+            }
+            Wish::Resume { builder } => known_builder(circumstances, builder).map(drop),
+            Wish::Release { project, version } => {
+                if !config.releases.contains_key(project) {
+                    let detail = format!(
+                        "no releases of {project} are followed: there is no [releases.{project}] in master.toml"
+                    );
+                    return Err(denied("E-NO-PROJECT", &detail));
+                }
+                let newest = self.release(project);
+                if newest == Some(version) {
+                    let detail = format!("{project} {version} is the newest already");
+                    return Err(denied("E-KNOWN", &detail));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn fate_of(&self, builder: &BuilderName, number: u64, now: Timestamp) -> Option<Fate> {
+        let lane = self.lanes.get(builder)?;
+        Some(lane.fate(lane.numbered(number)?, now))
+    }
+
+    /// The builds to call off because somebody was granted that.
+    pub(super) fn cancels(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Cancel> {
+        let granted = self.desk.granted().into_iter();
+        let cancels = granted.filter_map(|(id, request)| {
+            let Wish::Cancel { builder, number } = &request.wish else {
+                return None;
+            };
+            let lane = self.lanes.get(builder)?;
+            let order = lane.numbered(*number)?;
+            let wanted = order.cancelled.is_none() && is_in_flight(lane, *number, now);
+            wanted.then(|| Cancel {
+                farm: circumstances.farm,
+                slave: order.build.slave.clone(),
+                builder: builder.clone(),
+                target: order.id,
+                issued: now,
+                reason: request.reason.clone(),
+                requester: Some(Text::tidy(request.requester.as_str())),
+                request: Some(id),
+            })
+        });
+        cancels.collect()
+    }
+
+    /// The releases to announce because somebody was granted that.
+    pub(super) fn announcements(
+        &self,
+        circumstances: &Circumstances<'_>,
+        now: Timestamp,
+    ) -> Vec<Release> {
+        let granted = self.desk.granted().into_iter();
+        let releases = granted.filter_map(|(id, request)| {
+            let Wish::Release { project, version } = &request.wish else {
+                return None;
+            };
+            (!self.desk.fulfilled.contains(&id)).then(|| Release {
+                farm: circumstances.farm,
+                project: project.clone(),
+                version: version.clone(),
+                previous: self.release(project).cloned(),
+                seen: now,
+                origin: ReleaseOrigin::Request,
+                request: Some(id),
+            })
+        });
+        releases.collect()
+    }
+
+    /// The newest release known of a project.
+    #[must_use]
+    pub fn release(&self, project: &crate::model::ProjectName) -> Option<&Version> {
+        let (_, track) = self.tracks.releases(project)?;
+        self.tracks.version(&track.newest()?.1.id)
+    }
+}
+
+fn is_in_flight(lane: &Lane, number: u64, now: Timestamp) -> bool {
+    let order = lane.numbered(number);
+    order.is_some_and(|order| matches!(lane.fate(order, now), Fate::InFlight { .. }))
+}
+
+fn known_builder<'a>(
+    circumstances: &Circumstances<'a>,
+    name: &BuilderName,
+) -> Result<&'a crate::master::config::Builder, Denial> {
+    circumstances.config.builders.get(name).ok_or_else(|| {
+        denied(
+            "E-NO-BUILDER",
+            &format!("there is no builder {name} in master.toml"),
+        )
+    })
+}
+
+fn no_build(builder: &BuilderName, number: u64) -> Denial {
+    denied(
+        "E-NO-BUILD",
+        &format!("{builder}/{number} is not known, or too long ago"),
+    )
+}
