@@ -131,7 +131,9 @@ fn the_examples_name_every_key_that_there_is() {
                     [" =", "."]
                         .iter()
                         .any(|end| text.contains(&format!("{start}{end}")))
-                }) || text.contains(&format!("\n[{key}"))
+                }) || ["\n[", "\n# ["]
+                    .iter()
+                    .any(|start| text.contains(&format!("{start}{key}")))
                     || text.contains(&format!("\n[[builders.markupsafe-maple.{key}]]"));
                 assert!(stands, "{role}.toml does not show {key}");
             }
@@ -160,6 +162,41 @@ fn the_defaults_that_the_examples_tell_are_the_defaults() {
         };
         assert_eq!(read(&told), read(&text), "{role}.toml");
     }
+}
+
+#[test]
+fn a_first_configuration_is_written_for_keys_that_are_made_and_takes_no_others_place() {
+    let place = Place::new();
+    let config = place.path("master.toml").to_string_lossy().into_owned();
+    let bus_key = place.path("keys/bus.nk");
+    fs::remove_file(&bus_key).unwrap();
+    succeed(&["master", "init", "--config", &config]);
+    assert!(bus_key.exists());
+    let text = fs::read_to_string(&config).unwrap();
+    let said = place.check("master", &text).unwrap();
+    let expected = format!("ok  farm {}\n", place.farm);
+    assert!(said.starts_with(&expected), "{said}");
+    // What it shows commented out is a builder.
+    let said = place.check("master", &text.replace("\n#", "\n").replace("\n ", "\n# "));
+    let said = said.unwrap();
+    assert!(
+        said.contains("    maple: one build at a time\n        foo-maple: python main\n"),
+        "{said}"
+    );
+    let json = ["master", "check", "--json", "--config", &config];
+    let document: serde_json::Value = serde_json::from_str(&succeed(&json)).unwrap();
+    assert_eq!(document["slaves"][0]["builders"][0]["builder"], "foo-maple");
+
+    fs::write(&config, "mine").unwrap();
+    let again = pybots(&["master", "init", "--config", &config]);
+    assert_eq!(again.status.code(), Some(8));
+    assert_eq!(fs::read_to_string(&config).unwrap(), "mine");
+    let nowhere = place.path("nowhere.toml").to_string_lossy().into_owned();
+    fs::rename(place.path("keys"), place.path("elsewhere")).unwrap();
+    let lost = pybots(&["master", "init", "--config", &nowhere]);
+    assert_eq!(lost.status.code(), Some(8));
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("there is no keyring in"));
+    assert!(!place.path("nowhere.toml").exists());
 }
 
 #[test]
