@@ -22,6 +22,7 @@ mod vouch;
 use super::exit::{Exit, Failure};
 
 pub(super) use init::{Masters, make};
+pub(super) use requester::stanza;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

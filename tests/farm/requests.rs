@@ -1,15 +1,14 @@
 //! What people ask of the master, and what they see of it. Most of the time the test itself stands in for the master.
 
 pub(crate) mod desk;
+mod who;
 
-use std::process::Command;
-
-use pybots::model::{Build, Request, Source, Verdict, Wish};
+use pybots::model::{Build, Source, Verdict, Wish};
 use pybots::trust::{SecretKey, seal};
 
 use self::desk::{Desk, denial};
 use crate::harness::Farm;
-use crate::process::{PYBOTS, eventually_or, pybots};
+use crate::process::eventually_or;
 use crate::refusals::cancel;
 
 #[tokio::test]
@@ -420,91 +419,4 @@ async fn who_stops_waiting_stops_nothing_else() {
     );
     cancel(&desk.farm, command).await;
     assert_eq!(desk.farm.verdict(command).await, Verdict::Cancelled);
-}
-
-#[tokio::test]
-async fn the_requester_is_found_beside_the_farms_file_and_a_missing_one_is_told() {
-    let desk = Desk::open(Farm::new().await).await;
-    let asking = |variable: &str| {
-        Command::new(PYBOTS)
-            .args(["build", "force", "fo-linux", "--reason", "x"])
-            .env("PYBOTS_FARM", variable)
-            .output()
-            .unwrap()
-    };
-    let found = asking(&desk.farm.text("farm.toml"));
-    let said = String::from_utf8_lossy(&found.stderr);
-    assert!(said.contains("there is no builder fo-linux"), "{said}");
-    let elsewhere = desk.farm.path("elsewhere");
-    std::fs::create_dir(&elsewhere).unwrap();
-    std::fs::copy(desk.farm.path("farm.toml"), elsewhere.join("farm.toml")).unwrap();
-    let missing = asking(&desk.farm.text("elsewhere/farm.toml"));
-    let said = String::from_utf8_lossy(&missing.stderr);
-    assert_eq!(missing.status.code(), Some(8), "{said}");
-    assert!(
-        said.contains("who asks? There is no requester.toml beside "),
-        "{said}"
-    );
-    assert!(
-        said.contains("pybots keys requester NAME makes one"),
-        "{said}"
-    );
-}
-
-#[tokio::test]
-async fn a_login_that_the_server_does_not_know_is_told_what_the_operator_does() {
-    let desk = Desk::open(Farm::new().await).await;
-    let bob = desk.farm.text("bob");
-    let made = pybots(&["keys", "requester", "bob", "--dir", &bob]);
-    assert!(made.status.success());
-    std::fs::copy(desk.farm.path("farm.toml"), desk.farm.path("bob/farm.toml")).unwrap();
-    let bob = desk.farm.text("bob/requester.toml");
-    let refused = pybots(&["build", "force", "foo-linux", "--reason", "x", "--as", &bob]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(5), "{said}");
-    assert!(
-        said.contains("Nothing was asked.") && said.contains("pybots master logins"),
-        "{said}"
-    );
-}
-
-#[tokio::test]
-async fn a80_a_request_in_somebody_elses_name_is_believed_by_nobody() {
-    let desk = Desk::open(Farm::new().await).await;
-    let bob = SecretKey::generate().unwrap();
-    let mut reader = desk.farm.reader().await;
-    let (alice, bobs) = ("alice".parse().unwrap(), "bob".parse().unwrap());
-    let known = [(&alice, desk.key.public()), (&bobs, bob.public())];
-    reader.let_ask(known).unwrap();
-    let request = |requester: &pybots::model::RequesterName| Request {
-        farm: desk.farm.id,
-        requester: requester.clone(),
-        nonce: pybots::model::InstanceId([1; 16]),
-        issued: crate::process::now(),
-        reason: pybots::model::Text::tidy("x"),
-        wish: Wish::Resume {
-            builder: "foo-linux".parse().unwrap(),
-        },
-    };
-    let admit = pybots::trust::Purpose::Admit {
-        now: crate::process::now(),
-    };
-    let open = |bytes: &[u8]| {
-        let opened = reader.open::<Request>(bytes, admit);
-        opened.map(drop).map_err(|error| error.code())
-    };
-    let stranger = SecretKey::generate().unwrap();
-    let sealed = |key: &SecretKey, request: &Request| seal(key, &desk.farm.id, request).bytes;
-    assert_eq!(open(&sealed(&desk.key, &request(&alice))), Ok(()));
-    assert_eq!(
-        open(&sealed(&desk.key, &request(&bobs))),
-        Err("E-REQUESTER")
-    );
-    assert_eq!(open(&sealed(&bob, &request(&alice))), Err("E-REQUESTER"));
-    assert_eq!(open(&sealed(&stranger, &request(&alice))), Err("E-KEY"));
-    // Nor does whoever commands ask.
-    assert_eq!(
-        open(&sealed(&desk.farm.signing, &request(&alice))),
-        Err("E-KEY")
-    );
 }

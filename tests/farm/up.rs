@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-use crate::process::PYBOTS;
+use crate::process::{PYBOTS, Process, eventually_or};
 
 fn up(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(PYBOTS)
@@ -143,4 +143,30 @@ fn a_cached_server_that_was_tampered_with_is_not_run() {
         said.contains("does not match its recorded SHA-256"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn whoever_runs_up_can_ask_its_master_for_a_build_and_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let farm = folder.path().join("farm");
+    let place = farm.to_string_lossy().into_owned();
+    let log = folder.path().join("up.log");
+    let mut up = Process::start(PYBOTS, &["up", "--no-fetch", "--dir", &place], log);
+    let ready = || async { up.said().contains("Ctrl-C ends it.").then_some(()) };
+    eventually_or("the check-ins are judged", ready, || up.said()).await;
+    let ask = |builder: &str| {
+        Command::new(PYBOTS)
+            .args(["build", "force", builder, "--reason", "try it", "--wait"])
+            .env("PYBOTS_FARM", farm.join("farm.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let asked = ask("foo-sample");
+    let said = String::from_utf8_lossy(&asked.stderr);
+    let told = String::from_utf8_lossy(&asked.stdout);
+    assert_eq!(asked.status.code(), Some(0), "{said}{told}");
+    assert!(said.contains("asked as operator"), "{said}");
+    assert!(told.contains("foo-sample/4  ✓ passed, took "), "{told}");
+    assert_eq!(up.interrupt(), Some(0), "{}", up.said());
 }

@@ -11,9 +11,10 @@ use super::trunk::Sample;
 use crate::bus::{Access, BusAddress, ServerConfig, User, server_config};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::farm_file::{FarmFile, Viewer};
+use crate::cli::requester_file::{self, RequesterFile};
 use crate::cli::{files, keys, slave};
 use crate::master::Application;
-use crate::model::{FarmId, FarmName};
+use crate::model::{FarmId, FarmName, RequesterName, Verb};
 use crate::wire::Subjects;
 
 const SCRIPTS: [(&str, &str); 5] = [
@@ -62,9 +63,11 @@ impl Farm {
         let master_nkey = files::make_bus_seed(&place("master/bus.nk"))?;
         write_scripts(&place("slave/scripts"), sample)?;
         let application = slave::initialise(&place("slave"), &slave_toml(&farm, &bus, sample))?;
+        let operator = Operator::open(folder)?;
+        let master_toml = master_toml(&farm, &bus, sample);
         files::write(
             &place("master/master.toml"),
-            &master_toml(&farm, &bus, sample),
+            &format!("{master_toml}\n{}", operator.stanza),
         )?;
         let viewer = Viewer::default();
         let users = [
@@ -75,6 +78,10 @@ impl Farm {
             User::Key {
                 nkey: application.nkey.clone(),
                 access: Access::Slave(application.slave.clone()),
+            },
+            User::Key {
+                nkey: operator.nkey,
+                access: Access::Requester(operator.name),
             },
             User::Viewer {
                 user: viewer.user.clone(),
@@ -98,6 +105,39 @@ impl Farm {
             file,
             application,
         })
+    }
+}
+
+/// Whoever runs the farm may ask its master for everything.
+struct Operator {
+    name: RequesterName,
+    nkey: String,
+    /// What lets them ask, in `master.toml`.
+    stanza: String,
+}
+
+impl Operator {
+    /// Takes their keys, or makes them, and writes who they are beside `farm.toml`.
+    fn open(folder: &Path) -> Result<Self, Failure> {
+        let name: RequesterName = "operator".parse().map_err(Failure::error)?;
+        let file = RequesterFile {
+            name: name.clone(),
+            farm_file: "farm.toml".into(),
+            key: "keys/operator.key".into(),
+            bus_key: "keys/operator.nk".into(),
+        };
+        let key = files::make_secret_key(&folder.join(&file.key))?;
+        let nkey = files::make_bus_seed(&folder.join(&file.bus_key))?;
+        files::write(&folder.join(requester_file::NAME), &file.to_text()?)?;
+        let all = [
+            Verb::Force,
+            Verb::Cancel,
+            Verb::Retry,
+            Verb::Pause,
+            Verb::Release,
+        ];
+        let stanza = keys::stanza(&name, &key.public(), &nkey, &all);
+        Ok(Self { name, nkey, stanza })
     }
 }
 

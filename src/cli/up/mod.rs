@@ -17,7 +17,7 @@ use self::processes::{Running, first_look};
 use self::server::Fetch;
 use self::trunk::{CHECK_INS, CheckIn, Sample};
 use super::exit::{Exit, Failure, say};
-use super::{clock, files, stop_signal};
+use super::{clock, files, requester_file, stop_signal};
 use crate::model::{BuildId, BuilderName, Revision, Verdict};
 use crate::status::{Board, Entry, TailNext, Viewer};
 use crate::trust::words;
@@ -89,6 +89,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             say!(
                 "  pybots status --farm {}",
                 folder.join("farm.toml").display()
+            );
+            say!(
+                "  pybots build force foo-sample --reason 'try it' --wait --as {}",
+                folder.join(requester_file::NAME).display()
             );
             say!("Ctrl-C ends it.");
             watch(&mut viewer).await?;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 
-use pybots::bus::{Access, Stream, User, users_list};
+use pybots::bus::{Access, Login, Stream, User, users_list};
 use pybots::model::{Answer, Denial, PayloadId, Request, Text};
 use pybots::trust::{Purpose, SecretKey, Verified, seal};
 
@@ -33,6 +33,16 @@ impl Desk {
             taken: Cell::new(0),
             started: Cell::new(0),
         }
+    }
+
+    /// What lets alice ask for some of what there is, in master.toml.
+    pub(crate) fn stanza(&self) -> String {
+        let seed = fs::read_to_string(self.farm.path("alice.nk")).unwrap();
+        format!(
+            "[requesters.alice]\nkey = \"{}\"\nlogin = \"{}\"\nmay = [\"force\", \"pause\"]\nbuilders = [\"*\"]\n",
+            self.key.public(),
+            Login::nkey_of_seed(&seed).unwrap()
+        )
     }
 
     /// Starts a command that asks, as alice.
