@@ -4,16 +4,19 @@ mod logins;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::exit::{Exit, Failure, say};
 use super::farm_file::{FarmFile, Viewer};
 use super::keyrings::Keyrings;
+use super::notify::Notifier;
 use super::series::Series;
+use super::telemetry::{self, Role, Watched};
 use super::{clock, files, slave, stop_signal};
 use crate::bus::{Bus, Login, Patience};
-use crate::master::{Application, Git, Master, MasterConfig, RunError, approve};
+use crate::master::{Application, Git, Master, MasterConfig, RunError, Telemetry, approve};
 use crate::model::{Digest, Text};
 use crate::trust::{Reader, SecretKey, sha256};
 use crate::wire::Subjects;
@@ -203,6 +206,12 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
             .into(),
     };
     let digest = Digest(sha256(text.as_bytes()));
+    let telemetry = Arc::new(Telemetry::new(clock::uptime));
+    let role = Role::Master(Arc::clone(&telemetry));
+    let watched = Watched::new(role.clone(), bus.clone());
+    telemetry::start(config.telemetry, watched).await?;
+    let notifier = Notifier::find();
+    notifier.watch(role, bus.clone());
     let master = Master {
         config,
         keyrings: keyrings.messages().values().cloned().collect(),
@@ -212,8 +221,13 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         digest,
         git,
         clock: clock::now,
+        telemetry,
     };
-    match master.run(stop_signal()).await {
+    let stop = async {
+        stop_signal().await;
+        notifier.stopping();
+    };
+    match master.run(stop).await {
         Ok(()) => {
             tracing::info!("master stopping");
             Ok(Exit::Ok)

@@ -11,11 +11,13 @@ mod keyrings;
 mod keys;
 mod logging;
 mod master;
+mod notify;
 mod passphrase;
 mod series;
 mod slave;
 mod status;
 mod supervise;
+mod telemetry;
 mod up;
 
 use std::path::{Path, PathBuf};

@@ -5,16 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuilderName, Command, KeyId, PayloadId, Report, ReportChain, SlaveName};
+use tracing::field::display;
+
+use crate::model::{
+    BuildId, BuilderName, Command, KeyId, PayloadId, Report, ReportChain, SlaveName,
+};
 
 /// Something that a human has to look into.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Alarm {
     /// A command is validly signed, and this master, who leads, did not order it.
-    NotOurs { command: PayloadId, signer: KeyId },
+    NotOurs {
+        /// The build that it orders, if it orders one.
+        build: Option<BuildId>,
+        command: PayloadId,
+        signer: KeyId,
+    },
     /// A slave reports on a command that is not on the bus.
     NoSuchCommand {
         slave: SlaveName,
+        build: BuildId,
         command: PayloadId,
     },
     /// Two instances of a slave report with one key.
@@ -33,11 +43,20 @@ impl Alarm {
     /// Tells whoever reads the log.
     pub(super) fn tell(&self) {
         match self {
-            Self::NotOurs { command, signer } => {
-                tracing::error!(command = %command.short(), %signer, "a command that this master did not order is on the bus");
+            Self::NotOurs {
+                build,
+                command,
+                signer,
+            } => {
+                let build = build.as_ref().map(display);
+                tracing::error!(build, command = %command.short(), %signer, "a command that this master did not order is on the bus");
             }
-            Self::NoSuchCommand { slave, command } => {
-                tracing::error!(%slave, command = %command.short(), "a slave reports on a command that is not on the bus");
+            Self::NoSuchCommand {
+                slave,
+                build,
+                command,
+            } => {
+                tracing::error!(%slave, %build, command = %command.short(), "a slave reports on a command that is not on the bus");
             }
             Self::Cloned { slave, signer } => {
                 tracing::error!(code = "E-CLONE", %slave, %signer, "two instances of a slave report");
@@ -117,7 +136,12 @@ impl Audit {
         self.commands.insert(id);
         self.waiting.remove(&id);
         let is_ours = self.ours.as_ref().is_none_or(|ours| ours.contains(&id));
+        let build = match command {
+            Command::Build(build) => Some(build.id()),
+            Command::Cancel(_) => None,
+        };
         let alarm = Alarm::NotOurs {
+            build,
             command: id,
             signer,
         };
@@ -178,8 +202,15 @@ impl Audit {
             if lowest.is_some_and(|lowest| waiting.number < *lowest) {
                 continue;
             }
-            let slave = waiting.slave;
-            alarms.extend(self.once(Alarm::NoSuchCommand { slave, command }));
+            let build = BuildId {
+                builder: waiting.builder,
+                number: waiting.number,
+            };
+            alarms.extend(self.once(Alarm::NoSuchCommand {
+                slave: waiting.slave,
+                build,
+                command,
+            }));
         }
         alarms
     }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tracing::field::display;
+
 use crate::bus::{Bus, BusError, Expected, Stream};
 use crate::model::{Command, Lead, PayloadId};
 use crate::trust::{Purpose, Reader, Sealed, SecretKey, Standing, seal};
@@ -143,7 +145,11 @@ impl Dispatcher {
                 }
             } else if let Ok(command) = reader.open::<Command>(&delivery.bytes, Purpose::History) {
                 // Validly signed, and not by us: either an old leader's last word or a stolen signing key.
-                tracing::error!(command = %command.id().short(), signer = %command.signer(), "unknown command on the bus");
+                let build = match command.body() {
+                    Command::Build(build) => Some(display(build.id())),
+                    Command::Cancel(_) => None,
+                };
+                tracing::error!(build, command = %command.id().short(), signer = %command.signer(), "unknown command on the bus");
             } else {
                 tracing::warn!(
                     sequence = delivery.sequence,

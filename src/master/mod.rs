@@ -14,6 +14,7 @@ mod herald;
 mod keyrings;
 mod run;
 mod scheduler;
+mod telemetry;
 mod watch;
 
 pub use approve::{
@@ -29,4 +30,5 @@ pub use dispatch::{DispatchError, Dispatcher};
 pub use keyrings::{learn_keyrings, publish_keyring};
 pub use run::{FindKey, Master, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Scheduler};
+pub use telemetry::Telemetry;
 pub use watch::{Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};

@@ -18,11 +18,12 @@ use super::dispatch::{DispatchError, Dispatcher};
 use super::herald::{Herald, Watcher};
 use super::keyrings::{learn_keyrings, publish_keyring};
 use super::scheduler::{Circumstances, Effect, Fact, Scheduler};
+use super::telemetry::Telemetry;
 use super::watch::{Git, Mirror};
 use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    Clock, Command, Digest, Head, InstanceId, Lead, Position, RepositoryName, Roster, RosterLine,
-    SlaveName, Timestamp,
+    Clock, Command, Digest, Head, InstanceId, Lead, Position, Pulse, RepositoryName, Roster,
+    RosterLine, SlaveName, Timestamp,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, Standing, seal};
 
@@ -73,6 +74,8 @@ pub struct Master {
     pub git: Git,
     /// The clock.
     pub clock: Clock,
+    /// What it counts of itself.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What the followers hand to the loop.
@@ -98,6 +101,7 @@ struct Leading {
     audit: Audit,
     attendance: Attendance,
     announcing: Option<AbortHandle>,
+    telemetry: Arc<Telemetry>,
     /// Whether the stream of keyrings has brought a newer one since this master leads.
     newer_keyring: bool,
 }
@@ -196,6 +200,7 @@ impl Master {
             audit: Audit::default(),
             attendance: Attendance::new(self.config.silence, (self.clock)()),
             announcing: None,
+            telemetry: Arc::clone(&self.telemetry),
             newer_keyring: false,
         };
         let ended = leading
@@ -250,6 +255,7 @@ impl Leading {
         )
         .await?;
         self.audit.lead();
+        self.telemetry.leads(lead.lease);
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
 
         self.announce_head();
@@ -265,12 +271,14 @@ impl Leading {
         let mut attendance = tokio::time::interval(self.attendance.period());
         attendance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.telemetry
+                .turn(self.reader.keys_fault((self.herald.clock)()).as_ref());
             self.check_keys()?;
             self.settle_audit().await;
             let wake = self.act(&mut dispatcher).await?;
             let now = (self.herald.clock)();
-            let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
-                wake.since(now) + Duration::from_millis(1)
+            let sleep = wake.map_or(Pulse::PERIOD, |wake| {
+                (wake.since(now) + Duration::from_millis(1)).min(Pulse::PERIOD)
             });
             tokio::select! {
                 input = self.inputs.recv() => {
@@ -308,8 +316,10 @@ impl Leading {
                 line.is_some_and(RosterLine::takes_commands)
             })
             .collect();
-        let events = self.attendance.look(slaves.into_iter(), now);
+        let events = self.attendance.look(slaves.iter().copied(), now);
         self.tell(&events, now);
+        let slaves = slaves.into_iter();
+        self.telemetry.slaves(self.attendance.count(slaves, now));
     }
 
     fn tell(&self, events: &[attendance::Event], now: Timestamp) {
@@ -359,6 +369,7 @@ impl Leading {
                         .await?;
                     tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
                     self.audit.order(id);
+                    self.telemetry.ordered(&build, (self.herald.clock)());
                     self.scheduler.apply(Fact::Ordered {
                         id,
                         build,

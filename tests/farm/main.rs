@@ -43,6 +43,7 @@ mod rival;
 mod secrets;
 mod seen;
 mod soak;
+mod telemetry;
 mod test_results;
 mod trunk;
 mod up;

@@ -48,6 +48,7 @@ impl Leading {
             Err(error) => {
                 let (stream, code) = (Stream::Keyring.name(), error.code());
                 tracing::warn!(stream, sequence = delivery.sequence, code, %error, "keyring rejected");
+                self.telemetry.rejected(code);
             }
         }
     }
@@ -55,7 +56,8 @@ impl Leading {
     fn take_roster(&mut self, delivery: &Delivery) {
         let before = self.reader.roster().map(|roster| roster.version);
         if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
-            tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
+            tracing::warn!(sequence = delivery.sequence, code = error.code(), %error, "roster rejected");
+            self.telemetry.rejected(error.code());
         }
         if self.audit.leads() && self.reader.roster().map(|roster| roster.version) != before {
             self.announce_head();
@@ -86,13 +88,14 @@ impl Leading {
             Ok(change) => {
                 let id = change.id();
                 let change = Box::new(change.into_body());
+                self.telemetry.changed(id, change.seen);
                 self.scheduler.apply(Fact::Changed {
                     sequence: delivery.sequence,
                     id,
                     change,
                 });
             }
-            Err(error) => rejected(Stream::Changes, delivery, &error),
+            Err(error) => self.rejected(Stream::Changes, delivery, &error),
         }
     }
 
@@ -105,7 +108,7 @@ impl Leading {
                     if lead.standing() == Standing::Unproven
                         || lead.body().lease.saturating_sub(self.lease) > Build::MAX_JUMP => {}
                 Ok(lead) => self.lease = self.lease.max(lead.body().lease),
-                Err(error) => rejected(Stream::Commands, delivery, &error),
+                Err(error) => self.rejected(Stream::Commands, delivery, &error),
             }
             return;
         }
@@ -125,7 +128,7 @@ impl Leading {
                     });
                 }
             }
-            Err(error) => rejected(Stream::Commands, delivery, &error),
+            Err(error) => self.rejected(Stream::Commands, delivery, &error),
         }
     }
 
@@ -145,7 +148,7 @@ impl Leading {
                 }
                 // A key that the slave had before.
                 Ok(_) => {}
-                Err(error) => rejected(Stream::Presence, delivery, &error),
+                Err(error) => self.rejected(Stream::Presence, delivery, &error),
             },
         }
     }
@@ -168,6 +171,9 @@ impl Leading {
                 let alarms = self.audit.report(id, signer, report.body());
                 alarms.iter().for_each(Alarm::tell);
                 // What was said before this master led is no sign of life now.
+                if self.audit.leads() {
+                    self.telemetry.reported(&report.body().body);
+                }
                 if self.audit.leads() && self.is_of_today(&report, &report.body().slave) {
                     let now = (self.herald.clock)();
                     let event = self.attendance.report(report.body(), now);
@@ -190,7 +196,7 @@ impl Leading {
                     issued,
                 });
             }
-            Err(error) => rejected(Stream::Results, delivery, &error),
+            Err(error) => self.rejected(Stream::Results, delivery, &error),
         }
     }
 
@@ -223,14 +229,15 @@ impl Leading {
                         self.scheduler.apply(Fact::Numbered { builder, number });
                     }
                 }
-                Err(error) => rejected(Stream::Presence, &delivery, &error),
+                Err(error) => self.rejected(Stream::Presence, &delivery, &error),
             }
         }
         Ok(())
     }
-}
 
-fn rejected(stream: Stream, delivery: &Delivery, error: &OpenError) {
-    let (stream, code) = (stream.name(), error.code());
-    tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
+    fn rejected(&self, stream: Stream, delivery: &Delivery, error: &OpenError) {
+        let (stream, code) = (stream.name(), error.code());
+        tracing::warn!(stream, sequence = delivery.sequence, code, %error, "message rejected");
+        self.telemetry.rejected(code);
+    }
 }
