@@ -209,6 +209,14 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let telemetry = Arc::new(Telemetry::new(clock::uptime));
     let role = Role::Master(Arc::clone(&telemetry));
     let watched = Watched::new(role.clone(), bus.clone());
+    if let Some(listen) = config.telemetry
+        && !listen.ip().is_loopback()
+    {
+        let message = format!("telemetry.listen: others than this machine reach {listen}");
+        return Err(Failure::message(Exit::Configuration, message).advice(
+            "Nothing was started. Name an address of this machine alone, such as 127.0.0.1:9464.",
+        ));
+    }
     telemetry::start(config.telemetry, watched).await?;
     let notifier = Notifier::find();
     notifier.watch(role, bus.clone());

@@ -34,8 +34,16 @@ struct MasterFile {
     state: PathBuf,
     #[serde(default)]
     periods: PeriodsFile,
+    #[serde(default)]
+    telemetry: TelemetryFile,
     repositories: BTreeMap<RepositoryName, RepositoryFile>,
     builders: BTreeMap<BuilderName, BuilderFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TelemetryFile {
+    listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -399,7 +407,7 @@ impl MasterConfig {
             releases: BTreeMap::new(),
             slaves: BTreeMap::new(),
             locks: BTreeMap::new(),
-            telemetry: None,
+            telemetry: file.telemetry.listen,
             hooks: None,
         })
     }

@@ -12,7 +12,7 @@ use pybots::model::Verdict;
 use serde_json::Value;
 
 use crate::harness::Farm;
-use crate::process::{PYBOTS, Process, eventually, eventually_or};
+use crate::process::{PYBOTS, Process, eventually, eventually_or, pybots};
 
 const LISTEN: &str = "[telemetry]\nlisten = \"127.0.0.1:0\"";
 
@@ -249,6 +249,65 @@ async fn master_and_slave_log_one_build_under_one_name_in_json() {
         let flat = line.as_object().unwrap().values();
         let flat = flat.into_iter().all(|value| !value.is_object());
         assert!(flat, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_master_counts_what_it_ordered_and_what_came_of_it_and_is_ill_while_the_bus_is_away() {
+    let mut farm = Farm::new().await;
+    farm.write_master_toml(LISTEN);
+    farm.check_in("one");
+    start_master(&mut farm);
+    let master = address(&farm.path("master.log")).await;
+    farm.start_slave().await;
+    eventually("the build has passed by the master's count", || async {
+        passed(master)
+    })
+    .await;
+    let samples = metrics(master);
+    for (series, expected) in [
+        ("pybots_leading", 1.0),
+        ("pybots_lease", 1.0),
+        ("pybots_commands_published_total", 1.0),
+        ("pybots_dispatch_latency_seconds_count", 1.0),
+        ("pybots_slaves{state=\"silent\"}", 0.0),
+        ("pybots_bus_connected", 1.0),
+    ] {
+        assert_eq!(
+            samples.get(series),
+            Some(&expected),
+            "{series}\n{samples:?}"
+        );
+    }
+    assert_few_series(&samples);
+    eventually("the slave is present", || async {
+        (metrics(master).get("pybots_slaves{state=\"present\"}") == Some(&1.0)).then_some(())
+    })
+    .await;
+
+    healthy(master, 200).await;
+    farm.server.kill();
+    assert_eq!(
+        healthy(master, 503).await.body,
+        "the bus is not connected\n"
+    );
+    farm.start_server();
+    healthy(master, 200).await;
+}
+
+#[tokio::test]
+async fn neither_master_nor_slave_is_shown_to_other_machines_by_mistake() {
+    let farm = Farm::new().await;
+    let everywhere = "[telemetry]\nlisten = \"0.0.0.0:0\"";
+    farm.write_master_toml(everywhere);
+    farm.write_slave_toml(everywhere);
+    for role in ["master", "slave"] {
+        let config = farm.text(&format!("{role}/{role}.toml"));
+        let output = pybots(&[role, "run", "--config", &config]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(8), "{said}");
+        let why = "others than this machine reach 0.0.0.0:0";
+        assert!(said.contains(why), "{said}");
     }
 }
 
