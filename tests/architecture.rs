@@ -34,8 +34,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "src/status/store.rs",
         ],
     ),
-    ("axum", &["src/status/web/"]),
     ("hyper::", &["src/master/hooks/", "src/master/releases/"]),
+    ("axum", &["src/status/web/", "src/cli/telemetry"]),
+    (
+        "prometheus_client",
+        &[
+            "src/master/telemetry.rs",
+            "src/slave/telemetry.rs",
+            "src/cli/telemetry",
+        ],
+    ),
     ("async_nats::", &["src/bus/"]),
     ("ed25519_dalek", &["src/trust/key.rs", "src/trust/key/"]),
     ("coset", &["src/wire/envelope.rs"]),

@@ -315,8 +315,9 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// The number of the connection, from 1: known a little before [`Returns`] tell of it.
-    pub(super) fn connection(&self) -> u64 {
+    /// The number of the connection, from 1; 0 before the first. Known a little before [`Returns`] tell of it.
+    #[must_use]
+    pub fn connection(&self) -> u64 {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 

@@ -10,6 +10,7 @@ mod reload;
 mod running;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,10 +19,12 @@ use tokio::sync::mpsc;
 use super::exit::{Exit, Failure, say};
 use super::farm_file::{FarmFile, Viewer};
 use super::keyrings::Keyrings;
+use super::notify::Notifier;
 use super::series::Series;
+use super::telemetry::{self, Role, Watched};
 use super::{clock, files, slave, stop_signal};
 use crate::bus::{Bus, Login, Patience};
-use crate::master::{Application, Git, Master, MasterConfig, RunError, approve};
+use crate::master::{Application, Git, Master, MasterConfig, RunError, Telemetry, approve};
 use crate::model::{Digest, Text};
 use crate::trust::{Reader, SecretKey, sha256};
 use crate::wire::Subjects;
@@ -237,6 +240,20 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
     let digest = Digest(sha256(text.as_bytes()));
     // Wherever it is read again from.
     let path = std::fs::canonicalize(path)?;
+    let telemetry = Arc::new(Telemetry::new(clock::uptime));
+    let role = Role::Master(Arc::clone(&telemetry));
+    let watched = Watched::new(role.clone(), bus.clone());
+    if let Some(listen) = config.telemetry
+        && !listen.ip().is_loopback()
+    {
+        let message = format!("telemetry.listen: others than this machine reach {listen}");
+        return Err(Failure::message(Exit::Configuration, message).advice(
+            "Nothing was started. Name an address of this machine alone, such as 127.0.0.1:9464.",
+        ));
+    }
+    telemetry::start(config.telemetry, watched).await?;
+    let notifier = Notifier::find();
+    notifier.watch(role, bus.clone());
     let master = Master {
         config,
         keyrings: keyrings.messages().values().cloned().collect(),
@@ -249,8 +266,13 @@ async fn lead(path: &Path) -> Result<Exit, Failure> {
         uptime: clock::uptime,
         reread: Box::new(move || reread(&path)),
         hangups: hangups()?,
+        telemetry,
     };
-    match master.run(stop_signal()).await {
+    let stop = async {
+        stop_signal().await;
+        notifier.stopping();
+    };
+    match master.run(stop).await {
         Ok(()) => {
             tracing::info!("master stopping");
             Ok(Exit::Ok)

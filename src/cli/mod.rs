@@ -12,12 +12,14 @@ mod keyrings;
 mod keys;
 mod logging;
 mod master;
+mod notify;
 mod passphrase;
 mod requester_file;
 mod series;
 mod slave;
 mod status;
 mod supervise;
+mod telemetry;
 mod up;
 
 use std::path::{Path, PathBuf};

@@ -19,17 +19,22 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use scripts::Look;
 
 use super::exit::{Exit, Failure, say};
+use super::notify::Notifier;
+use super::telemetry::{self, Role, Watched};
 use super::{clock, files};
 use crate::bus::{Bus, BusAddress, Login, Patience, bus_public_key};
 use crate::master::Application;
 use crate::model::{BuilderName, FarmId, InstanceId, PublicKey, SlaveName, Text};
-use crate::slave::{Abilities, ConfigFile, Leaving, RunError, Slave, SlaveConfig, check_script};
+use crate::slave::{
+    Abilities, ConfigFile, Leaving, RunError, Slave, SlaveConfig, Telemetry, check_script,
+};
 use crate::trust::SecretKey;
 use crate::wire::Subjects;
 
@@ -303,6 +308,12 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         Patience::Endless,
     )
     .await?;
+    let telemetry = Arc::new(Telemetry::new(clock::uptime));
+    let role = Role::Slave(Arc::clone(&telemetry), config.state.clone());
+    let watched = Watched::new(role.clone(), bus.clone());
+    telemetry::start(config.telemetry, watched).await?;
+    let notifier = Notifier::find();
+    notifier.watch(role, bus.clone());
     let slave = Slave {
         config,
         file: ConfigFile {
@@ -315,8 +326,14 @@ async fn serve(path: &Path) -> Result<Exit, Failure> {
         program: files::program()?,
         abilities: Abilities::probe(&files::search_path()),
         clock: clock::now,
+        telemetry,
     };
-    match slave.run(leave_signal()).await {
+    let leave = async {
+        let leaving = leave_signal().await;
+        notifier.stopping();
+        leaving
+    };
+    match slave.run(leave).await {
         Ok(()) => Ok(Exit::Ok),
         Err(error @ RunError::OtherFarm { .. }) => Err(Failure::configuration(error)
             .advice("Give slave.toml its old farm id, or another state folder. If the old farm is dead: its id first, then pybots slave repin NEW-FARM-ID.")),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::telemetry::Slaves;
 use crate::model::{BuildId, InstanceId, Instances, Presence, Report, SlaveName, Timestamp};
 
 /// Something that the operator, or a slave's owner, has to know.
@@ -82,6 +83,8 @@ struct Known {
     /// The newest that it said, by its own clock: what is only repeated is no sign of life.
     issued: Timestamp,
     silent: bool,
+    /// Until when its owner lets nothing start, as it said last.
+    paused_until: Option<Timestamp>,
     instances: Instances,
     /// When two of it were heard last.
     cloned: Option<Timestamp>,
@@ -160,6 +163,9 @@ impl Attendance {
         let issued = said.issued.min(now);
         let mut events: Vec<Event> = self.hear(&said.slave, issued, now).into_iter().collect();
         let known = self.slaves.entry(said.slave.clone()).or_default();
+        if issued == known.issued {
+            known.paused_until = said.paused_until;
+        }
         if let Some(other) = known.instances.hear(said.instance, issued) {
             let told = known.cloned.replace(now);
             if told.is_none_or(|told| now.since(told) > Self::CALM) {
@@ -221,6 +227,27 @@ impl Attendance {
             }
         }
         events
+    }
+
+    /// How many of `expected` are in which state.
+    pub(super) fn count<'a>(
+        &self,
+        expected: impl Iterator<Item = &'a SlaveName>,
+        now: Timestamp,
+    ) -> Slaves {
+        let mut slaves = Slaves::default();
+        for slave in expected {
+            match self.slaves.get(slave) {
+                Some(known) if known.silent => slaves.silent += 1,
+                Some(known) if known.paused_until.is_some_and(|until| now < until) => {
+                    slaves.paused += 1;
+                }
+                // Of one that was not heard of yet, silence says something only when the patience is over.
+                Some(Known { heard: Some(_), .. }) => slaves.present += 1,
+                Some(_) | None => {}
+            }
+        }
+        slaves
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::field::display;
+
 use crate::model::{
     BuildId, BuilderName, Command, KeyId, PayloadId, Report, ReportChain, SecondEnd, SlaveName,
     Verdict,
@@ -14,10 +16,16 @@ use crate::model::{
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Alarm {
     /// A command is validly signed, and this master, who leads, did not order it.
-    NotOurs { command: PayloadId, signer: KeyId },
+    NotOurs {
+        /// The build that it orders, if it orders one.
+        build: Option<BuildId>,
+        command: PayloadId,
+        signer: KeyId,
+    },
     /// A slave reports on a command that is not on the bus.
     NoSuchCommand {
         slave: SlaveName,
+        build: BuildId,
         command: PayloadId,
     },
     /// Two instances of a slave report with one key.
@@ -38,11 +46,20 @@ impl Alarm {
     /// Tells whoever reads the log.
     pub(super) fn tell(&self) {
         match self {
-            Self::NotOurs { command, signer } => {
-                tracing::error!(command = %command.short(), %signer, "a command that this master did not order is on the bus");
+            Self::NotOurs {
+                build,
+                command,
+                signer,
+            } => {
+                let build = build.as_ref().map(display);
+                tracing::error!(build, command = %command.short(), %signer, "a command that this master did not order is on the bus");
             }
-            Self::NoSuchCommand { slave, command } => {
-                tracing::error!(%slave, command = %command.short(), "a slave reports on a command that is not on the bus");
+            Self::NoSuchCommand {
+                slave,
+                build,
+                command,
+            } => {
+                tracing::error!(%slave, %build, command = %command.short(), "a slave reports on a command that is not on the bus");
             }
             Self::Cloned { slave, signer } => {
                 tracing::error!(code = "E-CLONE", %slave, %signer, "two instances of a slave report");
@@ -60,7 +77,8 @@ impl Alarm {
             Self::Disputed { slave, build } => {
                 tracing::error!(
                     code = "E-DISPUTED", %slave, %build,
-                    "a slave told two different ends of one build: it counts for nothing, and its owner has to look                      whether the slave's state was set back or its keys were copied"
+                    "a slave told two different ends of one build: it counts for nothing, and its owner has to look \
+                     whether the slave's state was set back or its keys were copied"
                 );
             }
         }
@@ -133,7 +151,12 @@ impl Audit {
         self.waiting.remove(&id);
         self.settling.remove(&id);
         let is_ours = self.ours.as_ref().is_none_or(|ours| ours.contains(&id));
+        let build = match command {
+            Command::Build(build) => Some(build.id()),
+            Command::Cancel(_) => None,
+        };
         let alarm = Alarm::NotOurs {
+            build,
             command: id,
             signer,
         };
@@ -224,8 +247,15 @@ impl Audit {
             if lowest.is_some_and(|lowest| waiting.number < *lowest) {
                 continue;
             }
-            let slave = waiting.slave;
-            alarms.extend(self.once(Alarm::NoSuchCommand { slave, command }));
+            let build = BuildId {
+                builder: waiting.builder,
+                number: waiting.number,
+            };
+            alarms.extend(self.once(Alarm::NoSuchCommand {
+                slave: waiting.slave,
+                build,
+                command,
+            }));
         }
         alarms
     }

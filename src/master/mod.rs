@@ -18,6 +18,7 @@ mod lease;
 mod releases;
 mod run;
 mod scheduler;
+mod telemetry;
 mod watch;
 mod watchers;
 
@@ -42,5 +43,6 @@ pub use keyrings::{learn_keyrings, publish_keyring};
 pub use releases::{IndexError, IndexUrl, IndexUrlError, Rank, by_release};
 pub use run::{FindKey, Master, Reread, RunError};
 pub use scheduler::{Circumstances, Effect, Fact, Reason, Scheduler, Waiting};
+pub use telemetry::Telemetry;
 pub use watch::{Depth, Git, History, Mirror, RemoteUrl, RemoteUrlError, Tips, WatchError};
 pub use watchers::Known;

@@ -28,11 +28,12 @@ use super::herald::Herald;
 use super::keyrings::{learn_keyrings, publish_keyring};
 use super::lease::Vigil;
 use super::scheduler::{Fact, Scheduler};
+use super::telemetry::Telemetry;
 use super::watch::Git;
 use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    BuilderName, Clock, Digest, InstanceId, PayloadId, Position, RosterLine, SlaveName, Timestamp,
-    Verdict,
+    BuilderName, Clock, Digest, InstanceId, PayloadId, Position, Pulse, RosterLine, SlaveName,
+    Timestamp, Verdict,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, UnsoundKey};
 
@@ -105,6 +106,8 @@ pub struct Master {
     pub reread: Box<Reread>,
     /// Each time that somebody wants it to be read again.
     pub hangups: mpsc::Receiver<()>,
+    /// What it counts of itself.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What the followers hand to the loop.
@@ -412,9 +415,12 @@ impl Running<'_> {
             }
             self.check_keys()?;
             self.settle_audit();
+            let telemetry = &self.master.telemetry;
+            telemetry.turn(self.reader.keys_fault((self.herald.clock)()).as_ref());
             let wake = self.act();
-            let sleep = wake.map_or(Duration::from_secs(3600), |wake| {
-                wake.since((self.herald.clock)()) + Duration::from_millis(1)
+            let sleep = wake.map_or(Pulse::PERIOD, |wake| {
+                let sleep = wake.since((self.herald.clock)()) + Duration::from_millis(1);
+                sleep.min(Pulse::PERIOD)
             });
             tokio::select! {
                 input = self.inputs.recv() => {
@@ -486,7 +492,14 @@ impl Running<'_> {
                 line.is_some_and(RosterLine::takes_commands)
             })
             .collect();
-        let events = self.attendance.look(slaves.into_iter(), now);
+        let events = self.attendance.look(slaves.iter().copied(), now);
+        let counted = self.attendance.count(slaves.into_iter(), now);
+        self.master.telemetry.slaves(counted);
+        let queue = self.with_circumstances(now, |circumstances| {
+            self.scheduler.queue(circumstances, now)
+        });
+        let oldest = queue.first().map(|waiting| waiting.since);
+        self.master.telemetry.queue(queue.len(), oldest);
         self.tell(&events, now);
     }
 

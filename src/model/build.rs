@@ -68,6 +68,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 9] = [
+        Self::Passed,
+        Self::Warned,
+        Self::Failed,
+        Self::Skipped,
+        Self::Refused,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::Errored,
+        Self::Lost,
+    ];
+
     /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {

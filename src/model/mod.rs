@@ -13,6 +13,7 @@ mod file;
 mod instances;
 mod keyring;
 mod name;
+mod pulse;
 mod release;
 mod report;
 mod request;
@@ -34,6 +35,7 @@ pub use name::{
     BuilderName, CommandId, FarmName, LockName, NameError, ParameterName, ProjectName,
     RepositoryName, RequesterName, SlaveName,
 };
+pub use pulse::Pulse;
 pub use release::{Release, ReleaseOrigin, Version, VersionError};
 pub use report::{
     ClockOffset, Counted, FailedTest, Isolation, Limit, LogChunk, Network, Outcome, Presence,

@@ -65,6 +65,7 @@ impl serde::Serialize for Timestamp {
 
 /// Tells how long it is since some fixed moment of this process; unlike a [`Clock`] it never jumps.
 pub type Uptime = fn() -> Duration;
+
 /// Text that is no moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a time is written as RFC 3339 has it, such as 2026-11-22T18:00:00Z")]

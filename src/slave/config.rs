@@ -6,8 +6,10 @@ mod edit;
 mod isolation;
 mod limits;
 mod schedule;
+mod telemetry;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use command::{CommandFile, Defaults};
 use isolation::IsolationFile;
 use limits::LimitsFile;
 use schedule::ScheduleFile;
+use telemetry::TelemetryFile;
 
 use super::parameter::GrammarError;
 use crate::bus::BusAddress;
@@ -52,6 +55,8 @@ struct SlaveFile {
     schedule: ScheduleFile,
     #[serde(default)]
     periods: PeriodsFile,
+    #[serde(default)]
+    telemetry: TelemetryFile,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +115,8 @@ pub struct SlaveConfig {
     pub head_period: Duration,
     /// How old the newest head may be before nothing is started any more.
     pub max_head_age: Duration,
+    /// Where metrics and health are served, if they are.
+    pub telemetry: Option<SocketAddr>,
 }
 
 /// What the owner says of one builder.
@@ -164,6 +171,11 @@ pub enum SlaveConfigError {
     /// A load average that no machine has.
     #[error("limits.load: must be above 0")]
     Load,
+    /// An address that others than this machine can reach, and nobody said that they may.
+    #[error(
+        "telemetry.listen: others than this machine reach {0}; if that is meant, write reach = \"network\" beside it"
+    )]
+    Reach(SocketAddr),
     /// A level that the owner himself says is too low.
     #[error("isolation.level is below isolation.minimum, so nothing could ever run")]
     BelowMinimum,
@@ -309,6 +321,7 @@ impl SlaveConfig {
                 max_head_age_minutes,
                 "periods.max-head-age-minutes",
             )?),
+            telemetry: file.telemetry.parse()?,
         })
     }
 

@@ -80,7 +80,11 @@ impl Executor {
                 }
                 Err(error) => {
                     for (number, _) in (0..).zip(&build.steps) {
-                        make_sure_of_its_end(&job_folder(&self.config.state, id, number)).await;
+                        make_sure_of_its_end(
+                            &build.id(),
+                            &job_folder(&self.config.state, id, number),
+                        )
+                        .await;
                     }
                     tally.fault(&format!(
                         "the workspace cannot be prepared: {}",

@@ -26,6 +26,7 @@ mod script;
 mod secret;
 mod shipper;
 mod standstill;
+mod telemetry;
 mod workspace;
 
 pub use audit::{Audit, AuditError, Comparison, Event, Fault, Line, Public, Record, Said, compare};
@@ -51,3 +52,4 @@ pub use repin::{Move, OldKeys, Repin, with_farm};
 pub use run::{ConfigFile, Leaving, Occupant, RunError, Slave};
 pub use script::{Interpreter, InterpreterFault, Script, ScriptFault, check_script};
 pub use secret::SecretFault;
+pub use telemetry::Telemetry;

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::audit::{Audit, Event};
 use super::journal::{Entry, Journal, JournalError};
 pub(super) use super::shipper::LogPlace;
+use super::telemetry::Telemetry;
 use crate::bus::Bus;
 use crate::model::{
     Build, Clock, FarmId, InstanceId, PayloadId, Position, Report, ReportBody, SlaveName, Timestamp,
@@ -28,6 +29,7 @@ pub(super) struct Voice {
     /// The owner's own record.
     pub(super) audit: Audit,
     pub(super) news: Notify,
+    pub(super) telemetry: Arc<Telemetry>,
 }
 
 impl Voice {
@@ -84,6 +86,7 @@ impl Voice {
             envelope: sealed.bytes,
         });
         journal.commit(now, &entries)?;
+        self.telemetry.said(&report.body);
         self.news.notify_one();
         Ok(())
     }

@@ -35,9 +35,11 @@ use super::journal::{Journal, JournalError};
 use super::outbox::Voice;
 use super::owner::Hold;
 use super::standstill::Standstill;
+use super::telemetry::{Glance, Telemetry};
 use crate::bus::{Bus, BusError, KeyringCursor};
 use crate::model::{
-    BuilderName, Clock, ClockOffset, Head, InstanceId, KeyId, PayloadId, Presence, Timestamp,
+    BuildId, BuilderName, Clock, ClockOffset, Head, InstanceId, KeyId, PayloadId, Presence,
+    Timestamp,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, Verified, seal};
 use crate::wire::Subjects;
@@ -112,6 +114,27 @@ pub struct Slave {
     pub abilities: Abilities,
     /// The clock.
     pub clock: Clock,
+    /// What it counts of itself.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// A build that was accepted and has not ended.
+struct UnderWay {
+    build: BuildId,
+    /// By whose order.
+    signer: KeyId,
+    /// How to stop it.
+    stop: watch::Sender<Option<Stop>>,
+}
+
+impl UnderWay {
+    fn of(job: &Admitted, stop: watch::Sender<Option<Stop>>) -> Self {
+        Self {
+            build: job.build().id(),
+            signer: job.signer(),
+            stop,
+        }
+    }
 }
 
 struct Queued {
@@ -137,8 +160,8 @@ struct Running {
     builds: JoinSet<(PayloadId, Result<(), JournalError>)>,
     /// The builders at work, and on what.
     busy: BTreeMap<PayloadId, BuilderName>,
-    /// What was accepted and has not ended: by whose order, and how to stop it.
-    cancels: BTreeMap<PayloadId, (KeyId, watch::Sender<Option<Stop>>)>,
+    /// What was accepted and has not ended.
+    cancels: BTreeMap<PayloadId, UnderWay>,
     rejected: u64,
     /// Held for as long as the slave runs.
     _lock: File,
@@ -194,6 +217,7 @@ impl Slave {
             journal,
             audit: Audit::of(&self.config.state),
             news: Notify::new(),
+            telemetry: self.telemetry,
         });
         let executor = Arc::new(Executor {
             config: self.config,
@@ -243,6 +267,7 @@ impl Running {
             let mut owner = tokio::time::interval(owner::PERIOD);
             tracing::info!(slave = %config.name, farm = %config.farm, "slave started");
             loop {
+                self.voice.telemetry.turn(self.glance());
                 tokio::select! {
                     parcel = commands.next() => self.receive(parcel).await?,
                     Some(ended) = self.builds.join_next() => {
@@ -303,8 +328,8 @@ impl Running {
     /// Stops what runs, says so, and gives the bus a moment to take it.
     async fn wind_down(&mut self) -> Result<(), RunError> {
         tracing::info!(builds = self.builds.len(), "slave stopping");
-        for (_, cancel) in self.cancels.values() {
-            cancel.send_replace(Some(Stop::SlaveStops));
+        for under_way in self.cancels.values() {
+            under_way.stop.send_replace(Some(Stop::SlaveStops));
         }
         while self.builds.join_next().await.is_some() {}
         let patience = async {
@@ -340,6 +365,18 @@ impl Running {
             self.busy.insert(id, job.build().builder.clone());
             self.builds
                 .spawn(async move { (id, executor.execute(job, stop).await) });
+        }
+    }
+
+    fn glance(&self) -> Glance {
+        let now = (self.voice.clock)();
+        Glance {
+            running: self.builds.len(),
+            queued: self.queue.len(),
+            keyring: self.reader.keyring().issued,
+            head: self.head.as_ref().map(|head| head.body().time),
+            max_head_age: self.executor.config.max_head_age,
+            keys_fault: self.reader.keys_fault(now).map(|fault| fault.to_string()),
         }
     }
 

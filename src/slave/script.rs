@@ -7,11 +7,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tracing::field::display;
+
 pub use interpreter::{Interpreter, InterpreterFault};
 
 use super::config::Mapping;
 use super::place::{self, PlaceFault, unreadable};
-use crate::model::Digest;
+use crate::model::{BuildId, Digest};
 use crate::trust::sha256;
 
 /// Longest script, in bytes.
@@ -78,16 +80,20 @@ pub fn check_script(path: &Path) -> Result<Script, ScriptFault> {
     read(path).map(|(script, _)| script)
 }
 
-/// Looks at a mapped script and its secrets, for the gate: its digest, or what is wrong.
+/// Looks at a mapped script and its secrets, for the gate and on behalf of `build`: its digest, or what is wrong.
 ///
 /// The sentence for the farm says what is wrong, not where: paths are the owner's business. The owner's log has both.
-pub(super) fn look_at_script(mapping: &Mapping) -> Result<Digest, &'static str> {
+pub(super) fn look_at_script(
+    build: Option<&BuildId>,
+    mapping: &Mapping,
+) -> Result<Digest, &'static str> {
+    let build = build.map(display);
     mapping.check_secrets().map_err(|(name, fault)| {
-        tracing::warn!(secret = name, %fault, "secret not safe");
+        tracing::warn!(build, secret = name, %fault, "secret not safe");
         fault.tersely()
     })?;
     let script = check_script(&mapping.script).map_err(|fault| {
-        tracing::warn!(%fault, "script not safe");
+        tracing::warn!(build, %fault, "script not safe");
         fault.tersely()
     })?;
     Ok(script.digest)

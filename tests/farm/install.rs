@@ -101,7 +101,7 @@ fn a_unit_is_written_and_started_and_what_was_changed_in_it_is_shown() {
     let steps: Vec<&str> = given.lines().skip(1).collect();
     let expected = [
         "systemctl --user daemon-reload",
-        "systemctl --user enable --now pybots-slave.service",
+        "systemctl --user enable --now --no-block pybots-slave.service",
         "loginctl enable-linger",
     ];
     assert_eq!(steps, expected);
@@ -119,7 +119,7 @@ fn a_unit_is_written_and_started_and_what_was_changed_in_it_is_shown() {
     assert_eq!(fs::read_to_string(home.unit()).unwrap(), printed);
     assert!(
         home.given()
-            .contains("systemctl --user restart pybots-slave.service\n")
+            .contains("systemctl --user restart --no-block pybots-slave.service\n")
     );
 }
 
@@ -131,7 +131,7 @@ fn where_no_systemd_answers_the_unit_is_written_and_the_commands_are_told() {
     assert!(home.unit().exists());
     let said = text(&output.stderr);
     assert!(
-        said.contains("systemctl --user enable --now pybots-slave.service"),
+        said.contains("systemctl --user enable --now --no-block pybots-slave.service"),
         "{said}"
     );
     assert_eq!(home.given().lines().count(), 1, "asked, and no more");
@@ -165,4 +165,37 @@ fn systemd_understands_the_units_and_finds_them_little_exposed() {
         let judged = analyze(&judged, &unit);
         assert!(judged.status.success(), "{}", text(&judged.stdout));
     }
+}
+
+#[test]
+fn systemd_understands_the_units_for_those_who_install_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd");
+    let mut seen = 0;
+    for unit in fs::read_dir(units).unwrap() {
+        let unit = unit.unwrap();
+        let name = unit.file_name().into_string().unwrap();
+        let written = fs::read_to_string(unit.path()).unwrap();
+        let copy = folder.path().join(&name);
+        fs::write(&copy, written.replace("/usr/local/bin/pybots", PYBOTS)).unwrap();
+        let verified = analyze(&["verify"], &copy);
+        let said = said_of(&verified, &name);
+        assert!(verified.status.success(), "{said:?}");
+        assert!(said.is_empty(), "{said:?}");
+        let threshold = format!("--threshold={OF_SYSTEM}");
+        let judged = ["security", "--offline=yes", "--no-pager", &threshold];
+        let judged = analyze(&judged, &copy);
+        assert!(judged.status.success(), "{name}: {}", text(&judged.stdout));
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+/// What systemd says of the unit itself, but for a setting that only newer ones know.
+fn said_of(output: &Output, name: &str) -> Vec<String> {
+    let of_ours = format!("{name}:");
+    let said = text(&output.stderr);
+    let said = said.lines().filter(|line| line.contains(&of_ours));
+    let said = said.filter(|line| !line.contains("DelegateSubgroup"));
+    said.map(str::to_owned).collect()
 }

@@ -49,6 +49,7 @@ mod secrets;
 mod seen;
 mod soak;
 mod sources;
+mod telemetry;
 mod test_results;
 mod trunk;
 mod up;

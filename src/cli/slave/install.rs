@@ -179,13 +179,14 @@ fn steps(scope: Scope, was_there: bool) -> Vec<Vec<&'static str>> {
         step.extend(arguments);
         step
     };
+    // Without a wait: a slave is ready when it has heard its bus, and that may be away for days.
     let mut steps = vec![
         systemctl(&["daemon-reload"]),
-        systemctl(&["enable", "--now", UNIT]),
+        systemctl(&["enable", "--now", "--no-block", UNIT]),
     ];
     if was_there {
         // Builds outlive it.
-        steps.push(systemctl(&["restart", UNIT]));
+        steps.push(systemctl(&["restart", "--no-block", UNIT]));
     }
     if scope == Scope::User {
         steps.push(vec!["loginctl", "enable-linger"]);

@@ -57,6 +57,7 @@ impl Running<'_> {
             }
             Err(error) => {
                 let (stream, code) = (Stream::Keyring.name(), error.code());
+                self.master.telemetry.rejected(code);
                 tracing::warn!(stream, sequence = delivery.sequence, code, %error, "keyring rejected");
             }
         }
@@ -65,7 +66,9 @@ impl Running<'_> {
     fn take_roster(&mut self, delivery: &Delivery) {
         let before = self.reader.roster().map(|roster| roster.version);
         if let Err(error) = self.reader.learn_roster(&delivery.bytes) {
-            tracing::warn!(sequence = delivery.sequence, %error, "roster rejected");
+            let code = error.code();
+            self.master.telemetry.rejected(code);
+            tracing::warn!(sequence = delivery.sequence, code, %error, "roster rejected");
         }
         if self.role.leads() && self.reader.roster().map(|roster| roster.version) != before {
             self.announce_head();
@@ -96,6 +99,7 @@ impl Running<'_> {
             Ok(change) => {
                 let id = change.id();
                 let change = Box::new(change.into_body());
+                self.master.telemetry.changed(id, change.seen);
                 self.scheduler.apply(Fact::Changed {
                     sequence: delivery.sequence,
                     id,
@@ -232,6 +236,9 @@ impl Running<'_> {
                 let (id, signer) = (report.id(), report.signer());
                 let alarms = self.audit.report(id, signer, report.body());
                 alarms.iter().for_each(Alarm::tell);
+                if self.role.leads() {
+                    self.master.telemetry.reported(&report.body().body);
+                }
                 // What was said before this master followed is no sign of life now.
                 if self.caught_up && self.is_of_today(&report, &report.body().slave) {
                     let now = (self.herald.clock)();

@@ -86,6 +86,7 @@ impl Running<'_> {
                     && !std::mem::replace(&mut self.told_standing_by, true)
                 {
                     tracing::info!(%leader, "master stands by");
+                    self.master.telemetry.stands_by();
                 }
             }
         }
@@ -139,6 +140,7 @@ impl Running<'_> {
 
     fn lead(&mut self, lead: Lead) {
         tracing::info!(lease = lead.lease, farm = %lead.farm, "master leads");
+        self.master.telemetry.leads(lead.lease);
         self.lease = self.lease.max(lead.lease);
         self.since = (self.herald.clock)();
         let mut watchers = Watchers::new(
@@ -198,6 +200,7 @@ impl Running<'_> {
     fn stand_by(&mut self) {
         self.told_standing_by = false;
         self.role = Role::StandsBy;
+        self.master.telemetry.stands_by();
         self.since = (self.herald.clock)();
         self.orders.drop_all();
         self.audit.stand_by();

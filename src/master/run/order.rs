@@ -192,6 +192,8 @@ impl Running<'_> {
         match command {
             Command::Build(build) => {
                 tracing::info!(build = %build.id(), command = %id.short(), "build ordered");
+                let now = (self.herald.clock)();
+                self.master.telemetry.ordered(&build, now);
                 self.scheduler.apply(Fact::Ordered {
                     id,
                     build: Box::new(build),

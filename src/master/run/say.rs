@@ -102,6 +102,7 @@ impl Running<'_> {
     /// Tells of a message that was not believed: each kind of mistake on each subject once.
     pub(super) fn reject(&mut self, stream: Stream, delivery: &Delivery, error: &OpenError) {
         let code = error.code();
+        self.master.telemetry.rejected(code);
         let what = format!("{code} {}", delivery.subject);
         // What nobody who may ask has signed can come by the thousand.
         if stream == Stream::Requests && (self.told.len() >= MAX_TOLD || !self.told.insert(what)) {

@@ -110,7 +110,7 @@ impl StepPlace<'_> {
         if let Ending::NotStarted(why) = record.ending {
             return Err(StepFault::NotStarted(why));
         }
-        let tests = results::gather_apart(self.workspace.reports.clone()).await;
+        let tests = results::gather_apart(self.build.id(), self.workspace.reports.clone()).await;
         let outcome = outcome(&record, tests);
         let ran = Ran::Ended {
             verdict: outcome.verdict,

@@ -79,7 +79,7 @@ impl Rehearsal {
         let admitted = gate
             .readmit(PayloadId([0; 32]), nobody, build)
             .map_err(RehearseError::Refused)?;
-        gate.check_scripts(&admitted, &look_at_script)
+        gate.check_scripts(&admitted, &|mapping| look_at_script(None, mapping))
             .map_err(RehearseError::Refused)?;
         let mut scene = Scene::enter(config, &admitted, program, bubblewrap).await?;
         tokio::pin!(stop);

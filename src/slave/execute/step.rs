@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::job::{StepFault, StepPlace, spawn};
 use super::tally::Ran;
 use super::{Executor, Stop};
-use crate::model::{PayloadId, Timestamp};
+use crate::model::{BuildId, PayloadId, Timestamp};
 use crate::slave::isolation::JobGroup;
 use crate::slave::journal::{Entry, JournalError};
 use crate::slave::keeper::{self, Haste, Job, Stage};
@@ -35,7 +35,7 @@ impl Executor {
             Err(StepFault::Journal(error)) => Err(error),
             Err(fault) => {
                 // Whatever went wrong here, a script that was started does not go on beside what comes next.
-                make_sure_of_its_end(&place.folder(&self.config.state)).await;
+                make_sure_of_its_end(&place.build.id(), &place.folder(&self.config.state)).await;
                 let ran = Ran::Fault(fault.to_string());
                 let now = self.voice.now()?;
                 // At most once, also for what cannot be told any more.
@@ -74,7 +74,7 @@ impl Executor {
             self.say_started(place, &job, started)?;
         }
         while matches!(stage, Stage::Running) {
-            wait(&folder, stop).await?;
+            wait(&place.build.id(), &folder, stop).await?;
             stage = keeper::stage(&folder)?;
         }
         let record = match stage {
@@ -141,11 +141,12 @@ impl Executor {
             folder: folder.to_owned(),
             sent,
         };
+        let build = place.build.id();
         let shipper = Arc::clone(&self.voice).ship_log(self.bus.clone(), log, shipping);
         // Not awaited: the bus may be away for longer than the build takes. What is left is sent after a restart.
         tokio::spawn(async move {
             if let Err(error) = shipper.await {
-                tracing::error!(%error, "log not sent");
+                tracing::error!(%build, %error, "log not sent");
             }
         });
         ended
@@ -153,15 +154,15 @@ impl Executor {
 }
 
 /// Ends what may be at work in a job's folder, however long it takes.
-pub(in crate::slave) async fn make_sure_of_its_end(folder: &Path) {
+pub(in crate::slave) async fn make_sure_of_its_end(build: &BuildId, folder: &Path) {
     loop {
         match abandon(folder).await {
             Ok(true) => return,
             Ok(false) => {
-                tracing::error!(folder = %folder.display(), "a script cannot be ended; the build waits for it");
+                tracing::error!(%build, folder = %folder.display(), "a script cannot be ended; the build waits for it");
             }
             Err(error) => {
-                tracing::error!(folder = %folder.display(), %error, "a script cannot be asked to end");
+                tracing::error!(%build, folder = %folder.display(), %error, "a script cannot be asked to end");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -169,7 +170,11 @@ pub(in crate::slave) async fn make_sure_of_its_end(folder: &Path) {
 }
 
 /// Waits until no keeper holds the job; a stop makes it end the script.
-async fn wait(folder: &Path, stop: &mut watch::Receiver<Option<Stop>>) -> io::Result<()> {
+async fn wait(
+    build: &BuildId,
+    folder: &Path,
+    stop: &mut watch::Receiver<Option<Stop>>,
+) -> io::Result<()> {
     let mut ended = keeper::ended(folder)?;
     tokio::select! {
         _ = &mut ended => return Ok(()),
@@ -177,7 +182,7 @@ async fn wait(folder: &Path, stop: &mut watch::Receiver<Option<Stop>>) -> io::Re
         Ok(_) = stop.wait_for(Option::is_some) => {
             if let Err(error) = keeper::request_stop(folder, Haste::Polite) {
                 // Its time limit ends it all the same; what must not happen is that it is left alone.
-                tracing::error!(%error, "script not asked to stop");
+                tracing::error!(%build, %error, "script not asked to stop");
             }
         }
     }

@@ -17,7 +17,7 @@ mod tests;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use crate::model::TestResults;
+use crate::model::{BuildId, TestResults};
 
 use bounded::Bounded;
 
@@ -101,10 +101,10 @@ pub(super) fn gather(folder: &Path) -> Option<TestResults> {
 }
 
 /// The same without holding up what else the slave does: foreign code decides how much there is to read.
-pub(super) async fn gather_apart(folder: PathBuf) -> Option<TestResults> {
+pub(super) async fn gather_apart(build: BuildId, folder: PathBuf) -> Option<TestResults> {
     let reading = tokio::task::spawn_blocking(move || gather(&folder));
     reading.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "test results not read");
+        tracing::error!(%build, %error, "test results not read");
         None
     })
 }

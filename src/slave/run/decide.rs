@@ -2,9 +2,9 @@
 
 use tokio::sync::watch;
 
-use super::{Queued, RunError, Running};
+use super::{Queued, RunError, Running, UnderWay};
 use crate::bus::Parcel;
-use crate::model::{Build, Cancel, Command, PayloadId, ReportBody, Text, Timestamp};
+use crate::model::{Build, BuildId, Cancel, Command, PayloadId, ReportBody, Text, Timestamp};
 use crate::slave::audit::Event;
 use crate::slave::execute::Stop;
 use crate::slave::gate::{Admitted, Decision, Refusal, Situation};
@@ -22,7 +22,7 @@ impl Running {
             Ok(command) => self.decide(command, now)?,
             Err(error) => match self.expired_under_an_old_key(parcel.bytes(), &error, now)? {
                 Some((id, command, refusal)) => self.refuse(id, &command, &refusal, now)?,
-                None => self.reject(error.code(), &error),
+                None => self.reject(None, error.code(), &error),
             },
         }
         parcel.acknowledge().await;
@@ -41,6 +41,10 @@ impl Running {
         let decided = self.voice.journal().decided(&id)?;
         let highest = self.voice.journal().highest(body.builder())?;
         let restored = self.voice.journal().restored()?;
+        let name = match &body {
+            Command::Build(build) => Some(build.id()),
+            Command::Cancel(_) => None,
+        };
         let situation = Situation {
             now: received,
             head: self.head.as_ref().map(Verified::body),
@@ -53,7 +57,7 @@ impl Running {
                 Some(Decided::Accepted | Decided::Refused | Decided::Stopped)
             ),
             cancelled: decided == Some(Decided::Cancelled),
-            script: &look_at_script,
+            script: &|mapping| look_at_script(name.as_ref(), mapping),
             held: self.held(received),
             misread: self.reload.is_misread(),
             host: Host::look(&self.executor.config.state),
@@ -63,13 +67,14 @@ impl Running {
             Decision::Cancel(cancel) => self.cancel(&cancel, received),
             // Whoever ordered that waits for another slave's word, not for ours.
             Decision::Refuse(refusal @ Refusal::OtherSlave(_)) => {
-                self.reject(refusal.code(), &refusal);
+                self.reject(name.as_ref(), refusal.code(), &refusal);
                 Ok(())
             }
             Decision::Refuse(refusal) => self.refuse(id, &body, &refusal, received),
             Decision::Defer { until, why } => self.defer(id, &body, (until, &why), received),
             Decision::Replay => {
                 self.reject(
+                    name.as_ref(),
                     "E-REPLAY",
                     &format_args!("command {} was decided before", id.short()),
                 );
@@ -101,9 +106,10 @@ impl Running {
     }
 
     /// Counts a message that is not answered: an answer would let strangers make the slave speak.
-    fn reject(&mut self, code: &str, error: &dyn std::fmt::Display) {
+    fn reject(&mut self, build: Option<&BuildId>, code: &str, error: &dyn std::fmt::Display) {
         self.rejected += 1;
-        tracing::warn!(code, %error, "message rejected");
+        self.voice.telemetry.rejected(code);
+        tracing::warn!(build = build.map(display), code, %error, "message rejected");
     }
 
     pub(super) fn accept(&mut self, job: Admitted, received: Timestamp) -> Result<(), RunError> {
@@ -135,7 +141,7 @@ impl Running {
         self.voice
             .say(id, build, ReportBody::Accepted { received }, entries)?;
         let (sender, stop) = watch::channel(None);
-        self.cancels.insert(id, (job.signer(), sender));
+        self.cancels.insert(id, UnderWay::of(&job, sender));
         self.queue.push_back(Queued { job, stop });
         Ok(())
     }
@@ -147,13 +153,16 @@ impl Running {
         refusal: &Refusal,
         now: Timestamp,
     ) -> Result<(), RunError> {
-        tracing::warn!(code = refusal.code(), command = %id.short(), %refusal, "command refused");
-        if let Refusal::Changed(command) = refusal {
-            tracing::warn!("if it was you who changed it: pybots slave map {command} --accept");
-        }
+        let (code, command_id) = (refusal.code(), id.short());
         let Command::Build(build) = command else {
+            tracing::warn!(code, command = %command_id, %refusal, "command refused");
             return Ok(());
         };
+        let name = build.id();
+        tracing::warn!(build = %name, code, command = %command_id, %refusal, "command refused");
+        if let Refusal::Changed(script) = refusal {
+            tracing::warn!(build = %name, "if it was you who changed it: pybots slave map {script} --accept");
+        }
         self.record_refusal(id, build, refusal, now);
         let decided = Entry::Decided {
             id,
@@ -169,8 +178,13 @@ impl Running {
     }
 
     pub(super) fn cancel(&self, cancel: &Cancel, now: Timestamp) -> Result<(), RunError> {
-        tracing::info!(command = %cancel.target.short(), reason = %cancel.reason, "cancel received");
-        let sender = self.cancels.get(&cancel.target).map(|(_, sender)| sender);
+        let under_way = self.cancels.get(&cancel.target);
+        tracing::info!(
+            build = under_way.map(|under_way| display(&under_way.build)),
+            command = %cancel.target.short(), reason = %cancel.reason,
+            "cancel received"
+        );
+        let sender = under_way.map(|under_way| &under_way.stop);
         if sender.is_none() && self.voice.journal().decided(&cancel.target)?.is_some() {
             return Ok(());
         }

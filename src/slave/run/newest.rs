@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{RunError, Running};
+use super::{RunError, Running, UnderWay};
 use crate::bus::{Bus, KeyringCursor, Progress, Stream, Taken};
 use crate::model::{Build, ClockOffset, Command, Head, Position, Timestamp};
 use crate::slave::config::SlaveConfig;
@@ -158,6 +158,7 @@ impl Running {
             }
             Err(error) => {
                 tracing::warn!(code = error.code(), %error, "keyring rejected");
+                self.voice.telemetry.rejected(error.code());
                 return Ok(Taken::Nothing);
             }
         };
@@ -183,9 +184,17 @@ impl Running {
 
     /// Nothing that a stolen key ordered goes on, nor does what waits for its turn begin.
     pub(super) fn stop_what_thieves_ordered(&self) {
-        for (id, (signer, stop)) in &self.cancels {
+        for (
+            id,
+            UnderWay {
+                build,
+                signer,
+                stop,
+            },
+        ) in &self.cancels
+        {
             if !self.reader.counts(signer) && stop.borrow().is_none() {
-                tracing::warn!(command = %id.short(), %signer, "build stopped: its key is no longer believed");
+                tracing::warn!(%build, command = %id.short(), %signer, "build stopped: its key is no longer believed");
                 stop.send_replace(Some(Stop::KeyStolen));
             }
         }
@@ -276,6 +285,7 @@ impl Running {
             Ok(head) => head,
             Err(error) => {
                 tracing::warn!(code = error.code(), %error, "head rejected");
+                self.voice.telemetry.rejected(error.code());
                 return;
             }
         };
@@ -286,6 +296,7 @@ impl Running {
         // From beyond the clock skew it would keep a slave content for too long.
         if time > now.after(Build::CLOCK_SKEW) {
             tracing::warn!(code = "E-CLOCK", %time, "head rejected");
+            self.voice.telemetry.rejected("E-CLOCK");
             return;
         }
         // Times are compared only within one key, and a key introduced later outranks an earlier one: a thief's last

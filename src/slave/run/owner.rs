@@ -64,10 +64,13 @@ impl Running {
         (until, why): (Timestamp, &Deferral),
         now: Timestamp,
     ) -> Result<(), RunError> {
-        tracing::warn!(code = why.code(), command = %id.short(), %why, %until, "command put off");
         let Command::Build(build) = command else {
             return Ok(());
         };
+        tracing::warn!(
+            build = %build.id(), code = why.code(), command = %id.short(), %why, %until,
+            "command put off"
+        );
         self.voice.record(
             now,
             &Event::Deferred {

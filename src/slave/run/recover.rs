@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tracing::field::display;
 
-use super::{Queued, RunError, Running};
+use super::{Queued, RunError, Running, UnderWay};
 use crate::model::{Build, Command, PayloadId, ReportBody, Text};
 use crate::slave::execute::{Stop, make_sure_of_its_end};
 use crate::slave::isolation;
@@ -49,7 +50,12 @@ impl Running {
         if past == Past::OtherBoot {
             for log in &open_logs {
                 if !abandon(&log.folder).await.map_err(state_error)? {
-                    tracing::error!(folder = %log.folder.display(), "a script from before cannot be ended; the slave goes on without it");
+                    let build = decode::<Command>(&log.payload).ok();
+                    let build = build.and_then(|command| match command {
+                        Command::Build(build) => Some(display(build.id())),
+                        Command::Cancel(_) => None,
+                    });
+                    tracing::error!(build, folder = %log.folder.display(), "a script from before cannot be ended; the slave goes on without it");
                 }
             }
             let open_builds = self.voice.journal().open_builds()?;
@@ -74,19 +80,20 @@ impl Running {
             let Ok(Command::Build(build)) = decode::<Command>(&open.payload) else {
                 continue;
             };
+            let name = build.id();
             match self.gate.readmit(open.id, open.signer, build) {
                 Ok(job) => {
-                    tracing::info!(build = %job.build().id(), "build goes on");
+                    tracing::info!(build = %name, "build goes on");
                     let decided = self.voice.journal().decided(&open.id)?;
                     let stop = (decided == Some(Decided::Stopped)).then_some(Stop::Cancelled);
                     let (sender, stop) = watch::channel(stop);
-                    self.cancels.insert(open.id, (job.signer(), sender));
+                    self.cancels.insert(open.id, UnderWay::of(&job, sender));
                     self.queue.push_back(Queued { job, stop });
                 }
                 Err(refusal) => {
-                    tracing::warn!(code = refusal.code(), %refusal, "build cannot go on");
+                    tracing::warn!(build = %name, code = refusal.code(), %refusal, "build cannot go on");
                     for log in open_logs.iter().filter(|log| log.id == open.id) {
-                        make_sure_of_its_end(&log.folder).await;
+                        make_sure_of_its_end(&name, &log.folder).await;
                     }
                     self.lose(
                         &open,
@@ -132,9 +139,10 @@ impl Running {
         let Ok(Command::Build(build)) = decode::<Command>(&log.payload) else {
             return;
         };
+        let name = build.id();
         let place = LogPlace {
             id: log.id,
-            build: build.id(),
+            build: name.clone(),
             step: log.step,
             folder: log.folder,
             sent: log.sent,
@@ -144,7 +152,7 @@ impl Running {
         let shipper = Arc::clone(&self.voice).ship_log(self.executor.bus.clone(), place, ended);
         tokio::spawn(async move {
             if let Err(error) = shipper.await {
-                tracing::error!(%error, "log not sent");
+                tracing::error!(build = %name, %error, "log not sent");
             }
         });
     }

@@ -138,6 +138,7 @@ fn fixed_at_the_start(old: &SlaveConfig, new: &SlaveConfig) -> Vec<&'static str>
         ("state", old.state != new.state),
         ("builders", old.builders != new.builders),
         ("periods", periods(old) != periods(new)),
+        ("telemetry", old.telemetry != new.telemetry),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -207,6 +208,11 @@ state = "state"
                 &["periods"],
             ),
             ("SHA256:Bw", "SHA256:Aw", &["farm"]),
+            (
+                "[builders.foo]",
+                "[telemetry]\nlisten = \"127.0.0.1:9464\"\n[builders.foo]",
+                &["telemetry"],
+            ),
             ("[builders.foo]", "[limits]\n[builders.foo]", &[]),
         ];
         for (from, to, keys) in cases {

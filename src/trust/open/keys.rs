@@ -1,6 +1,7 @@
 //! Which keys count: keyrings taken in, and what follows from them for all that was learnt before.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::{Reader, Signer, Standing, Verified};
@@ -21,6 +22,23 @@ pub enum KeysFault {
         /// For how long it has been.
         ago: Duration,
     },
+}
+
+impl fmt::Display for KeysFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forked(fork) => write!(
+                f,
+                "two keyrings contradict each other at {}, so nothing is started",
+                fork.position
+            ),
+            Self::Expired { position, ago } => write!(
+                f,
+                "keyring {position} expired {} hours ago and there is no newer one, so nothing is started",
+                ago.as_secs() / 3600
+            ),
+        }
+    }
 }
 
 /// How much a key outranks another: the later a key was introduced, the more. Versions and times are compared only within

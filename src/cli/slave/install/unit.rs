@@ -278,6 +278,18 @@ script = "scripts/test-foo.sh"
     }
 
     #[test]
+    fn the_unit_for_those_who_install_by_hand_is_the_one_that_would_be_written() {
+        const BY_HAND: &str = include_str!("../../../../deploy/systemd/pybots-slave.service");
+        let folder = "/var/lib/pybots-slave";
+        let text = TEXT.replace("writable = [\"/srv/ccache\"]", "");
+        let made = made(Scope::System, Runner::User("pybots-slave"), folder, &text);
+        assert_eq!(
+            made.replace("/usr/bin/pybots", "/usr/local/bin/pybots"),
+            BY_HAND
+        );
+    }
+
+    #[test]
     fn a_script_in_the_home_itself_leaves_homes_readable_and_says_so() {
         for folder in ["/home/bob", "/root"] {
             let text = made(Scope::System, Runner::User("bob"), folder, TEXT);
