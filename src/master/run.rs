@@ -6,6 +6,7 @@ mod intake;
 mod lead;
 mod order;
 mod place;
+mod presence;
 mod reload;
 mod say;
 
@@ -19,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::approve::learn_rosters;
-use super::attendance::{self, Attendance};
+use super::attendance::Attendance;
 use super::audit::Audit;
 use super::config::MasterConfig;
 use super::control::{self, Asked};
@@ -32,8 +33,7 @@ use super::telemetry::Telemetry;
 use super::watch::Git;
 use crate::bus::{Bus, BusError, Delivery, Next, Sign, Stream};
 use crate::model::{
-    BuilderName, Clock, Digest, InstanceId, PayloadId, Position, Pulse, RosterLine, SlaveName,
-    Timestamp, Verdict,
+    BuilderName, Clock, Digest, InstanceId, PayloadId, Position, Pulse, Timestamp, Verdict,
 };
 use crate::trust::{KeyringError, Reader, SecretKey, UnsoundKey};
 
@@ -478,37 +478,6 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Looks which of the slaves that are to build something are there.
-    fn look_who_is_there(&mut self) {
-        // What was said before this moment counts.
-        self.take_what_is_there();
-        let now = (self.herald.clock)();
-        let roster = self.reader.roster();
-        let builders = self.life.config.builders.values();
-        let slaves: BTreeSet<&SlaveName> = builders
-            .map(|builder| &builder.slave)
-            .filter(|slave| {
-                let line = roster.and_then(|roster| roster.line(slave));
-                line.is_some_and(RosterLine::takes_commands)
-            })
-            .collect();
-        let events = self.attendance.look(slaves.iter().copied(), now);
-        let counted = self.attendance.count(slaves.into_iter(), now);
-        self.master.telemetry.slaves(counted);
-        let queue = self.with_circumstances(now, |circumstances| {
-            self.scheduler.queue(circumstances, now)
-        });
-        let oldest = queue.first().map(|waiting| waiting.since);
-        self.master.telemetry.queue(queue.len(), oldest);
-        self.tell(&events, now);
-    }
-
-    fn tell(&self, events: &[attendance::Event], now: Timestamp) {
-        for event in events {
-            event.tell(&self.scheduler.builds_on(event.slave(), now));
-        }
-    }
-
     /// Whether this master may go on signing with its key.
     fn check_keys(&self) -> Result<(), RunError> {
         let now = (self.herald.clock)();
@@ -517,32 +486,5 @@ impl Running<'_> {
             return Err(RunError::NewKeyring);
         }
         Ok(())
-    }
-
-    /// Makes the streams that are missing, however long the bus takes to answer, and looks whether the server still holds
-    /// what it held.
-    fn restore_streams(&mut self) {
-        if !self.under_way.insert(Errand::Restore) {
-            return;
-        }
-        let bus = self.herald.bus.clone();
-        self.errands.spawn(async move {
-            let mut told = false;
-            loop {
-                let newest = match bus.ensure_streams().await {
-                    Ok(()) => bus.read_newest(Stream::Commands, &bus.subjects().lead()).await,
-                    Err(error) => Err(error),
-                };
-                match newest {
-                    Ok(newest) => return Done::Restored(newest.is_some()),
-                    Err(error) => {
-                        if !std::mem::replace(&mut told, true) {
-                            tracing::warn!(code = "E-BUS", %error, "streams not restored yet; it is tried again");
-                        }
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
-                }
-            }
-        });
     }
 }

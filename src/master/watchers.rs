@@ -32,7 +32,7 @@ impl Known for Scheduler {
     }
 
     fn release(&self, project: &ProjectName) -> Option<Version> {
-        Self::release(self, project).cloned()
+        self.greatest_release(project).cloned()
     }
 }
 

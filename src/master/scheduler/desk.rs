@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lane::{Fate, Lane};
 use super::{Circumstances, Scheduler};
+use crate::master::releases::by_release;
 use crate::model::{
-    Answer, Build, BuilderName, Cancel, Denial, PayloadId, Release, ReleaseOrigin, Request, Source,
-    Text, Timestamp, Version, Wish,
+    Answer, Build, BuilderName, Cancel, Denial, PayloadId, ProjectName, Release, ReleaseOrigin,
+    Request, Source, Text, Timestamp, Version, Wish,
 };
 
 /// What people asked for, as the stream of requests tells it.
@@ -295,9 +296,17 @@ impl Scheduler {
         releases.collect()
     }
 
+    /// The greatest version known of a project: whoever looks for new releases looks for greater ones. The newest that was
+    /// announced may be an older one, which somebody asked for.
+    #[must_use]
+    pub fn greatest_release(&self, project: &ProjectName) -> Option<&Version> {
+        let versions = self.tracks.versions(project);
+        versions.max_by(|one, other| by_release(one, other))
+    }
+
     /// The newest release known of a project.
     #[must_use]
-    pub fn release(&self, project: &crate::model::ProjectName) -> Option<&Version> {
+    pub fn release(&self, project: &ProjectName) -> Option<&Version> {
         let (_, track) = self.tracks.releases(project)?;
         self.tracks.version(&track.newest()?.1.id)
     }

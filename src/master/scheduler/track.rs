@@ -122,6 +122,16 @@ impl Tracks {
         self.all.get(id.0).map(|track| (id, track))
     }
 
+    /// All that is held of a project's releases.
+    pub(super) fn versions(&self, project: &ProjectName) -> impl Iterator<Item = &Version> {
+        let track = self.releases(project).map(|(_, track)| track);
+        let moves = track.into_iter().flat_map(|track| track.moves.values());
+        moves.filter_map(|moved| match &moved.to {
+            At::Version(version) => Some(version),
+            At::Revision(_) => None,
+        })
+    }
+
     /// Where a move lies, if it is held.
     pub(super) fn place(&self, id: &PayloadId) -> Option<(TrackId, u64)> {
         self.places.get(id).copied()
