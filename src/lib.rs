@@ -39,3 +39,8 @@ pub mod slave;
 pub mod status;
 pub mod trust;
 pub mod wire;
+
+/// Compiled here because it opens messages by an oracle that exists in this crate's own tests only.
+#[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;

@@ -73,6 +73,16 @@ impl Build {
     /// How far clocks may disagree.
     pub const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
+    /// For so long after it could be accepted its slave remembers having answered it. Later it is not answered any more: a
+    /// second answer would contradict the first, and the build would be disputed.
+    pub const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    /// Whether its slave may have answered it at a time that it does not remember at `now`.
+    #[must_use]
+    pub fn is_forgotten(&self, now: Timestamp) -> bool {
+        now > self.accept_by.after(Self::REMEMBERED)
+    }
+
     /// When a build in `state` should have been accepted, or be over, whichever it waits for.
     #[must_use]
     pub fn deadline(&self, state: BuildState) -> Timestamp {

@@ -127,6 +127,7 @@ impl Gate {
         match command.into_body() {
             // A cancel only ever stops something, so it passes hours, pause, load and a stale head.
             Command::Cancel(cancel) => Decision::Cancel(cancel),
+            Command::Build(build) if build.is_forgotten(situation.now) => Decision::Replay,
             Command::Build(build) => match self.admit((id, signer), build, situation) {
                 // Last: whoever is turned away for good is not asked to come again.
                 Ok(admitted) => match self.deferral(situation) {
@@ -164,7 +165,7 @@ impl Gate {
         let ours = build.slave == self.config.name
             && build.report_key == self.report_key
             && self.config.builders.contains_key(&build.builder);
-        (ours && now >= build.accept_by).then(|| Refusal::Expired {
+        (ours && now >= build.accept_by && !build.is_forgotten(now)).then(|| Refusal::Expired {
             ago: now.since(build.accept_by),
         })
     }

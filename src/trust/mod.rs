@@ -20,5 +20,7 @@ pub use digest::{Sha256, payload_id, sha256};
 pub use fingerprint::words;
 pub use key::{KeyFile, KeyFileError, Passphrase, SecretKey, SoundKey, UnsoundKey, key_id};
 pub use keyring::{KeyringError, commitment, open_first};
+#[cfg(test)]
+pub(crate) use open::Spoken;
 pub use open::{KeysFault, OpenError, Purpose, Rank, Reader, RosterError, Standing, Verified};
 pub use seal::{Sealed, countersign, seal};

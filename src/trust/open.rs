@@ -1,6 +1,8 @@
 //! From received bytes to something believed.
 
 mod keys;
+#[cfg(test)]
+mod oracle;
 mod roster;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,8 @@ use crate::model::{
 use crate::wire::{Envelope, EnvelopeError, Kind, Payload, PayloadError, Role, decode};
 
 pub use keys::{KeysFault, Rank};
+#[cfg(test)]
+pub(crate) use oracle::Spoken;
 pub use roster::RosterError;
 
 /// A `T` that was signed by a key entitled to say it.
@@ -260,6 +264,17 @@ impl Reader {
         }
         // Only now is anything that a stranger wrote looked at.
         let body: T = decode(&envelope.payload)?;
+        self.believe(body, signer, payload_id(&envelope.payload), purpose)
+    }
+
+    /// Judges what a known key has certainly signed.
+    fn believe<T: Payload>(
+        &self,
+        body: T,
+        signer: KeyId,
+        id: PayloadId,
+        purpose: Purpose,
+    ) -> Result<Verified<T>, OpenError> {
         if let Some(farm) = body.farm()
             && farm != self.farm()
         {
@@ -273,7 +288,7 @@ impl Reader {
         Ok(Verified {
             body,
             signer,
-            id: payload_id(&envelope.payload),
+            id,
             standing,
         })
     }

@@ -274,15 +274,25 @@ impl Lane {
         self.courses.get(&name).cloned().unwrap_or_default()
     }
 
-    /// The order that may still go on, and until when.
+    /// The orders that may still go on, and until when. Not only the newest one: a late report brings an older one back, and
+    /// a thief's order that was refused does not end the one before it.
+    pub(super) fn all_in_flight(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Order, Timestamp)> {
+        self.orders()
+            .filter_map(move |order| match self.fate(order, now) {
+                Fate::InFlight { until } => Some((order, until)),
+                Fate::Told { .. }
+                | Fate::Over { .. }
+                | Fate::Failed { .. }
+                | Fate::Deferred { .. } => None,
+            })
+    }
+
+    /// The newest order that may still go on, and until when.
     pub(super) fn in_flight(&self, now: Timestamp) -> Option<(&Order, Timestamp)> {
-        let newest = self.newest()?;
-        match self.fate(newest, now) {
-            Fate::InFlight { until } => Some((newest, until)),
-            Fate::Told { .. } | Fate::Over { .. } | Fate::Failed { .. } | Fate::Deferred { .. } => {
-                None
-            }
-        }
+        self.all_in_flight(now).next()
     }
 
     /// How many builds in a row, up to the newest, said nothing of the code, and when the last of them ended. Only those

@@ -115,9 +115,15 @@ pub(super) fn keep_to_oldest(pending: &mut [Pending<'_>]) {
         if source.track_id == track {
             source.moves.retain(|(other, _)| *other <= sequence);
         } else {
+            // Two masters' clocks may tell another order than the stream, and what is passed over is never gone back to.
+            let moves = source.moves.iter();
+            let last = moves
+                .filter(|(other, moved)| (moved.seen, *other) <= (seen, sequence))
+                .map(|(other, _)| *other)
+                .max();
             source
                 .moves
-                .retain(|(other, moved)| (moved.seen, *other) <= (seen, sequence));
+                .retain(|(other, _)| last.is_some_and(|last| *other <= last));
         }
         source.matters = source.matters && !source.moves.is_empty();
     }

@@ -92,17 +92,16 @@ impl Scheduler {
         let mut held: BTreeMap<&LockName, u32> = BTreeMap::new();
         // Also builders that the configuration does not name any more keep their slave busy.
         for (name, lane) in &self.lanes {
-            let Some((order, until)) = lane.in_flight(now) else {
-                continue;
-            };
-            *busy.entry(&order.build.slave).or_default() += 1;
-            if let Some(builder) = config.builders.get(name) {
-                for lock in &builder.locks {
-                    *held.entry(lock).or_default() += 1;
+            for (order, until) in lane.all_in_flight(now) {
+                *busy.entry(&order.build.slave).or_default() += 1;
+                if let Some(builder) = config.builders.get(name) {
+                    for lock in &builder.locks {
+                        *held.entry(lock).or_default() += 1;
+                    }
+                    watch_start(circumstances, lane, order, builder, now, &mut plan);
                 }
-                watch_start(circumstances, lane, order, builder, now, &mut plan);
+                plan.wake(until.after(Duration::from_micros(1)));
             }
-            plan.wake(until.after(Duration::from_micros(1)));
         }
         for (name, builder) in &config.builders {
             let building = self.lanes.get(name).and_then(|lane| lane.in_flight(now));

@@ -93,9 +93,13 @@ impl Tracks {
             self.all.push(Track::default());
         }
         if let Some(track) = self.all.get_mut(id.0) {
-            // The first note of a move is where it lies; a stream that brings one message twice names one place.
-            let place = self.places.entry(moved.id).or_insert((id, sequence));
-            place.1 = place.1.min(sequence);
+            // The first note of a move is where it lies. A stream that brings one message twice says nothing new.
+            match self.places.get(&moved.id) {
+                Some((_, held)) if *held <= sequence => return id,
+                Some((_, held)) => drop(track.moves.remove(held)),
+                None => {}
+            }
+            self.places.insert(moved.id, (id, sequence));
             track.moves.insert(sequence, moved);
             if track.moves.len() > Self::MAX_MOVES
                 && let Some((_, oldest)) = track.moves.pop_first()
@@ -143,6 +147,46 @@ impl Tracks {
         match &self.all.get(track.0)?.moves.get(&sequence)?.to {
             At::Version(version) => Some(version),
             At::Revision(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FarmId;
+
+    fn change(revision: u8) -> Change {
+        Change {
+            farm: FarmId([7; 32]),
+            repository: "foo".parse().unwrap(),
+            branch: "main".parse().unwrap(),
+            revision: format!("{revision:040x}").parse().unwrap(),
+            previous: None,
+            seen: Timestamp(0),
+            commits: Vec::new(),
+            more: 0,
+            rewritten: false,
+            paths: None,
+        }
+    }
+
+    #[test]
+    fn a_message_that_the_stream_holds_twice_is_one_move_where_it_came_first() {
+        let id = |n| PayloadId([n; 32]);
+        for order in [[5, 6, 7], [7, 6, 5]] {
+            let mut tracks = Tracks::default();
+            for sequence in order {
+                // The publisher's first try was stored, and its second one so late that the server took it for news.
+                let revision = if sequence == 6 { 2 } else { 1 };
+                tracks.change(sequence, id(revision), change(revision));
+            }
+            let (_, track) = tracks
+                .branch(&"foo".parse().unwrap(), &"main".parse().unwrap())
+                .unwrap();
+            let moves: Vec<u64> = track.moves.keys().copied().collect();
+            assert_eq!(moves, [5, 6]);
+            assert_eq!(tracks.place(&id(1)).map(|(_, sequence)| sequence), Some(5));
         }
     }
 }

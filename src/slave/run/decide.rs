@@ -192,7 +192,10 @@ impl Running {
         let entry = Entry::Decided {
             id: cancel.target,
             what: sender.map_or(Decided::Cancelled, |_| Decided::Stopped),
-            forget_after: now.after(Build::MAX_ACCEPT_WINDOW).after(Build::CLOCK_SKEW),
+            forget_after: now
+                .after(Build::MAX_ACCEPT_WINDOW)
+                .after(Build::REMEMBERED)
+                .after(Build::CLOCK_SKEW),
         };
         self.voice.journal().commit(now, &[entry])?;
         if let Some(sender) = sender {
@@ -202,8 +205,12 @@ impl Running {
     }
 }
 
-/// Until the command has expired by any honest clock; never for longer than a command may be acceptable.
+/// Until the command is answered no more; a thief's, that could be accepted for ever, for no longer than an honest one.
 pub(super) fn forget_after(build: &Build, now: Timestamp) -> Timestamp {
     let longest = now.after(Build::MAX_ACCEPT_WINDOW);
-    build.accept_by.clamp(now, longest).after(Build::CLOCK_SKEW)
+    build
+        .accept_by
+        .clamp(now, longest)
+        .after(Build::REMEMBERED)
+        .after(Build::CLOCK_SKEW)
 }
