@@ -134,7 +134,7 @@ enum Done {
     /// What was asked before the requesters changed.
     Requests(Vec<Delivery>),
     /// The server's time.
-    Time(Option<Timestamp>),
+    Time(Timestamp),
 }
 
 /// What is done beside the loop only once at a time.
