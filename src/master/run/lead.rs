@@ -93,7 +93,7 @@ impl Running<'_> {
     }
 
     fn claim(&mut self) {
-        let lead = self.lead_with(self.lease.saturating_add(1));
+        let lead = self.lead_with(self.vigil.next_lease(self.lease));
         let message = self.lead_message(&lead);
         self.role = Role::Claims(lead);
         let (bus, last) = (self.herald.bus.clone(), self.last_command);
