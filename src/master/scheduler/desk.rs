@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lane::{Fate, Lane};
+use super::lane::{CalledOff, Fate, Lane};
 use super::{Circumstances, Scheduler};
 use crate::master::releases::by_release;
 use crate::model::{
@@ -257,7 +257,8 @@ impl Scheduler {
             };
             let lane = self.lanes.get(builder)?;
             let order = lane.numbered(*number)?;
-            let wanted = order.cancelled.is_none() && is_in_flight(lane, *number, now);
+            let wanted =
+                order.cancelled != Some(CalledOff::ByRequest) && is_in_flight(lane, *number, now);
             wanted.then(|| Cancel {
                 farm: circumstances.farm,
                 slave: order.build.slave.clone(),

@@ -107,6 +107,10 @@ impl Order {
         }
         match (verdict, course.deferred, self.cancelled) {
             (Verdict::Skipped, Some(until), _) => Fate::Deferred { until },
+            // Nobody wants it any more, though its slave could not say that it has ended.
+            (Verdict::Lost | Verdict::Errored, _, Some(CalledOff::ByRequest)) => {
+                Fate::Over { verdict, at }
+            }
             (Verdict::Lost | Verdict::Errored, _, _)
             | (Verdict::Cancelled, _, Some(CalledOff::ByItself)) => Fate::Failed { verdict, at },
             (

@@ -322,3 +322,39 @@ fn the_first_answer_stands() {
     world.decide(at(101));
     assert_eq!(world.sent.len(), 2);
 }
+
+#[test]
+fn what_somebody_cancels_is_not_tried_again_though_its_slave_never_says_that_it_ended() {
+    // Also where the master had called it off itself before.
+    for late in [false, true] {
+        let mut world = settled();
+        world.moved("python", 2);
+        world.decide(at(50));
+        let command = world.sent[1].0;
+        if late {
+            let received = at(51);
+            world.report(command, ReportBody::Accepted { received });
+            world.apply(Fact::Cancelled {
+                target: command,
+                builder: builder(),
+                request: None,
+            });
+        }
+        let wish = Wish::Cancel {
+            builder: builder(),
+            number: 2,
+        };
+        world.ask("ada", wish, at(100));
+        let effects = world.decide(at(100));
+        let cancels = effects.iter().filter(|it| matches!(it, Effect::Cancel(_)));
+        assert_eq!(cancels.count(), 1);
+        assert!(
+            !world
+                .decide(at(101))
+                .iter()
+                .any(|it| matches!(it, Effect::Cancel(_)))
+        );
+        world.decide(at(1_000_000));
+        assert_eq!(world.sent.len(), 2, "{late}");
+    }
+}
