@@ -428,9 +428,16 @@ impl Running<'_> {
                     self.take_input(input);
                     self.take_what_is_there();
                 }
-                Some(done) = self.errands.join_next() => if let Ok(done) = done {
-                    self.finish(done)?;
-                },
+                Some(done) = self.errands.join_next() => {
+                    // Thousands may be done at once; they belong into one decision, too.
+                    let mut next = Some(done);
+                    while let Some(done) = next {
+                        if let Ok(done) = done {
+                            self.finish(done)?;
+                        }
+                        next = self.errands.try_join_next();
+                    }
+                }
                 hinted = hints.next() => self.role.hint(&hinted),
                 () = self.role.watchers_ended() => return Err(RunError::TaskEnded),
                 _ = ticks.vigil.tick() => self.keep_vigil(),

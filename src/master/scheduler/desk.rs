@@ -137,10 +137,13 @@ fn denied(code: &str, detail: &str) -> Denial {
     }
 }
 
+/// Most answers of one decision. Each of them is decided again until it is stored.
+const MAX_ANSWERS: usize = 256;
+
 impl Scheduler {
     /// What to say to whoever has not been answered.
     pub(super) fn answers(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Answer> {
-        let open = self.desk.open().into_iter();
+        let open = self.desk.open().into_iter().take(MAX_ANSWERS);
         let answers = open.map(|(id, request)| Answer {
             farm: circumstances.farm,
             request: id,

@@ -358,3 +358,30 @@ fn what_somebody_cancels_is_not_tried_again_though_its_slave_never_says_that_it_
         assert_eq!(world.sent.len(), 2, "{late}");
     }
 }
+
+#[test]
+fn of_many_requests_so_many_are_answered_at_once_and_in_the_end_all() {
+    let mut world = settled();
+    for number in 0..1_000 {
+        let request = Request {
+            farm: world.config.farm,
+            requester: "ada".parse().unwrap(),
+            nonce: InstanceId([1; 16]),
+            issued: at(100),
+            reason: Text::default(),
+            wish: force("nowhere"),
+        };
+        world.apply(Fact::Requested {
+            id: id(6, number),
+            request: Box::new(request),
+        });
+    }
+    let answered: Vec<usize> = (0..5)
+        .map(|_| {
+            let effects = world.decide(at(100));
+            let answers = effects.iter().filter(|it| matches!(it, Effect::Answer(_)));
+            answers.count()
+        })
+        .collect();
+    assert_eq!(answered, [256, 256, 256, 232, 0]);
+}
