@@ -235,6 +235,7 @@ impl Scheduler {
                 waiting.insert(build.builder.clone());
             }
         }
+        lane.begin(build.number, build.issued);
         lane.order(id, build);
     }
 

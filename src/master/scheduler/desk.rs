@@ -78,21 +78,26 @@ impl Desk {
         self.fulfilled.insert(request);
     }
 
-    /// Requests that were granted, oldest first.
-    fn granted(&self) -> Vec<(PayloadId, &Request)> {
-        let granted = self
-            .asked
-            .iter()
-            .filter(|(id, _)| matches!(self.answers.get(id), Some((_, None))));
+    /// Requests that were granted, oldest first. One that is older than what the stream keeps was put there again by
+    /// somebody else, or has waited longer than a master remembers that starts anew.
+    fn granted(&self, now: Timestamp) -> Vec<(PayloadId, &Request)> {
+        let granted = self.asked.iter().filter(|(id, request)| {
+            let granted = matches!(self.answers.get(id), Some((_, None)));
+            granted && now.since(request.issued) <= Request::MEMORY
+        });
         let mut granted: Vec<_> = granted.map(|(id, request)| (*id, request)).collect();
         granted.sort_by_key(|(id, request)| (request.issued, *id));
         granted
     }
 
     /// What was granted, by builder.
-    pub(super) fn wishes(&self) -> BTreeMap<&BuilderName, Wishes<'_>> {
+    pub(super) fn wishes(
+        &self,
+        lanes: &BTreeMap<BuilderName, Lane>,
+        now: Timestamp,
+    ) -> BTreeMap<&BuilderName, Wishes<'_>> {
         let mut wishes: BTreeMap<&BuilderName, Wishes<'_>> = BTreeMap::new();
-        for (id, request) in self.granted() {
+        for (id, request) in self.granted(now) {
             let Some(builder) = request.wish.builder() else {
                 continue;
             };
@@ -111,7 +116,9 @@ impl Desk {
                 }
                 Wish::Cancel { .. } | Wish::Release { .. } => continue,
             };
-            if of.build.is_none() && !self.fulfilled.contains(&id) {
+            let lane = lanes.get(builder);
+            let forgotten = lane.is_some_and(|lane| lane.has_forgotten(request.issued));
+            if of.build.is_none() && !self.fulfilled.contains(&id) && !forgotten {
                 of.build = Some(Asked { id, request, what });
             }
         }
@@ -130,6 +137,9 @@ impl Desk {
     }
 }
 
+/// Most answers of one decision. Each of them is decided again until it is stored.
+const MAX_ANSWERS: usize = 256;
+
 fn denied(code: &str, detail: &str) -> Denial {
     Denial {
         code: Text::tidy(code),
@@ -137,11 +147,8 @@ fn denied(code: &str, detail: &str) -> Denial {
     }
 }
 
-/// Most answers of one decision. Each of them is decided again until it is stored.
-const MAX_ANSWERS: usize = 256;
-
 impl Scheduler {
-    /// What to say to whoever has not been answered.
+    /// What to say to whoever has not been answered; of many, to those who asked first.
     pub(super) fn answers(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Answer> {
         let open = self.desk.open().into_iter().take(MAX_ANSWERS);
         let answers = open.map(|(id, request)| Answer {
@@ -253,7 +260,7 @@ impl Scheduler {
 
     /// The builds to call off because somebody was granted that.
     pub(super) fn cancels(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Cancel> {
-        let granted = self.desk.granted().into_iter();
+        let granted = self.desk.granted(now).into_iter();
         let cancels = granted.filter_map(|(id, request)| {
             let Wish::Cancel { builder, number } = &request.wish else {
                 return None;
@@ -282,7 +289,7 @@ impl Scheduler {
         circumstances: &Circumstances<'_>,
         now: Timestamp,
     ) -> Vec<Release> {
-        let granted = self.desk.granted().into_iter();
+        let granted = self.desk.granted(now).into_iter();
         let releases = granted.filter_map(|(id, request)| {
             let Wish::Release { project, version } = &request.wish else {
                 return None;

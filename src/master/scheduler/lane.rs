@@ -142,6 +142,8 @@ impl Order {
 pub(super) struct Lane {
     /// The newest orders, by number.
     orders: BTreeMap<u64, Order>,
+    /// The oldest order that the stream told of, and when it was issued.
+    oldest: Option<(u64, Timestamp)>,
     /// How far each branch or project is covered.
     reached: BTreeMap<TrackId, u64>,
     /// Numbers that somebody spoke of whose word is not enough.
@@ -235,6 +237,22 @@ impl Lane {
         while self.called_off.len() > Self::MAX_TOLD {
             self.called_off.pop_last();
         }
+    }
+
+    /// Takes in that the stream tells of an order.
+    pub(super) fn begin(&mut self, number: u64, issued: Timestamp) {
+        let earlier = self.oldest.is_none_or(|(oldest, _)| number < oldest);
+        if earlier {
+            self.oldest = Some((number, issued));
+        }
+    }
+
+    /// Whether the stream has forgotten what was ordered at `then`: it tells of many later orders, but not of the first
+    /// one. Whatever was asked for before that was ordered, as it goes before everything else.
+    pub(super) fn has_forgotten(&self, then: Timestamp) -> bool {
+        let is_full = self.orders.len() >= Self::MAX_ORDERS;
+        let oldest = self.oldest.filter(|(number, _)| *number > 1 && is_full);
+        oldest.is_some_and(|(_, issued)| then < issued)
     }
 
     pub(super) fn tell(&mut self, number: u64) {

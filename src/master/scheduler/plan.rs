@@ -85,7 +85,7 @@ impl Scheduler {
         scope: Scope,
     ) -> Plan {
         let config = circumstances.config;
-        let wishes = self.desk.wishes();
+        let wishes = self.desk.wishes(&self.lanes, now);
         let mut plan = Plan::default();
         let mut ready = Vec::new();
         let mut busy: BTreeMap<&SlaveName, u32> = BTreeMap::new();

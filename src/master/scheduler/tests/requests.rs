@@ -324,6 +324,58 @@ fn the_first_answer_stands() {
 }
 
 #[test]
+fn a_forced_build_whose_command_is_forgotten_is_not_ordered_again_by_a_master_that_starts_anew() {
+    let mut world = settled();
+    world.ask("ada", force("foo-linux"), at(100));
+    world.decide(at(100));
+    world.end(Verdict::Passed, at(101));
+    for revision in 2..60 {
+        world.moved("python", revision);
+        world.decide(at(100 * revision));
+        world.end(Verdict::Passed, at(100 * revision + 1));
+    }
+    let now = at(10_000);
+    assert!(world.decide(now).is_empty());
+    let forgotten = |fact: &Fact| matches!(fact, Fact::Ordered { build, .. } if build.number < 20);
+    let held: Vec<Fact> = world
+        .facts
+        .iter()
+        .filter(|it| !forgotten(it))
+        .cloned()
+        .collect();
+    world.scheduler = Scheduler::default();
+    held.into_iter()
+        .for_each(|fact| world.scheduler.apply(fact));
+    // That `foo` was built is forgotten, too.
+    let forced = |effects: &[Effect]| {
+        let asked = |it: &Effect| matches!(it, Effect::Send(build) if build.request.is_some());
+        effects.iter().any(asked)
+    };
+    assert!(!forced(&world.decide(now)), "forced builds are built once");
+    world.end(Verdict::Passed, now);
+    // What is asked for now is still done.
+    world.ask("ada", force("foo-linux"), now);
+    assert!(forced(&world.decide(now)));
+}
+
+#[test]
+fn what_was_granted_and_comes_again_after_the_stream_forgot_it_does_nothing() {
+    let mut world = settled();
+    world.ask("ada", force("foo-linux"), at(100));
+    let asked: Vec<Fact> = world.facts.clone();
+    for (age, built) in [(7 * 24 * 3600, true), (7 * 24 * 3600 + 1, false)] {
+        world.scheduler = Scheduler::default();
+        asked
+            .iter()
+            .cloned()
+            .for_each(|fact| world.scheduler.apply(fact));
+        let effects = world.decide(at(100 + age));
+        let builds = effects.iter().any(|it| matches!(it, Effect::Send(_)));
+        assert_eq!(builds, built, "{age}");
+    }
+}
+
+#[test]
 fn what_somebody_cancels_is_not_tried_again_though_its_slave_never_says_that_it_ended() {
     // Also where the master had called it off itself before.
     for late in [false, true] {
