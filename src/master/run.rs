@@ -402,6 +402,7 @@ impl Running<'_> {
             }
         }
         self.check_keys()?;
+        self.scheduler.forget_strangers(self.reader.roster());
         self.learn_numbers().await?;
         self.caught_up = true;
         self.ask_the_time();

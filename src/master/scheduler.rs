@@ -290,6 +290,22 @@ impl Scheduler {
         waiting
     }
 
+    /// Whether `slave` was ever given a build of `builder`, as far as is known.
+    #[must_use]
+    pub fn was_given(&self, slave: &SlaveName, builder: &BuilderName) -> bool {
+        let lane = self.lanes.get(builder);
+        lane.is_some_and(|lane| lane.orders().any(|order| order.build.slave == *slave))
+    }
+
+    /// Forgets builders of which nothing is known but what some slave said: it may have made them up, and without end.
+    /// Only once every order that the stream holds was taken in; what the roster names may have been ordered just now.
+    pub fn forget_strangers(&mut self, roster: Option<&Roster>) {
+        let lines = roster.into_iter().flat_map(|roster| &roster.lines);
+        let named: BTreeSet<&BuilderName> = lines.flat_map(|line| &line.builders).collect();
+        self.lanes
+            .retain(|name, lane| !lane.is_strange() || named.contains(name));
+    }
+
     /// The builds that a slave was given and that may still go on at `now`.
     #[must_use]
     pub fn builds_on(&self, slave: &SlaveName, now: Timestamp) -> Vec<BuildId> {

@@ -239,6 +239,15 @@ impl Lane {
         }
     }
 
+    /// Whether nothing is known of it but reports.
+    pub(super) fn is_strange(&self) -> bool {
+        self.orders.is_empty()
+            && self.reached.is_empty()
+            && self.told.is_empty()
+            && self.unproven.is_empty()
+            && self.called_off.is_empty()
+    }
+
     /// Takes in that the stream tells of an order.
     pub(super) fn begin(&mut self, number: u64, issued: Timestamp) {
         let earlier = self.oldest.is_none_or(|(oldest, _)| number < oldest);
