@@ -255,7 +255,7 @@ impl Scheduler {
 
     fn fate_of(&self, builder: &BuilderName, number: u64, now: Timestamp) -> Option<Fate> {
         let lane = self.lanes.get(builder)?;
-        Some(lane.fate(lane.numbered(number)?, now))
+        Some(lane.numbered(number)?.fate(now))
     }
 
     /// The builds to call off because somebody was granted that.
@@ -325,7 +325,7 @@ impl Scheduler {
 
 fn is_in_flight(lane: &Lane, number: u64, now: Timestamp) -> bool {
     let order = lane.numbered(number);
-    order.is_some_and(|order| matches!(lane.fate(order, now), Fate::InFlight { .. }))
+    order.is_some_and(|order| matches!(order.fate(now), Fate::InFlight { .. }))
 }
 
 fn known_builder<'a>(

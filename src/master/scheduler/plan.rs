@@ -98,7 +98,7 @@ impl Scheduler {
                     for lock in &builder.locks {
                         *held.entry(lock).or_default() += 1;
                     }
-                    watch_start(circumstances, lane, order, builder, now, &mut plan);
+                    watch_start(circumstances, order, builder, now, &mut plan);
                 }
                 plan.wake(until.after(Duration::from_micros(1)));
             }
@@ -158,13 +158,12 @@ impl Scheduler {
 /// Calls off a build that was accepted and does not begin.
 fn watch_start(
     circumstances: &Circumstances<'_>,
-    lane: &Lane,
     order: &Order,
     builder: &Builder,
     now: Timestamp,
     plan: &mut Plan,
 ) {
-    let accepted = lane.course(order).state == BuildState::Accepted;
+    let accepted = order.course.state == BuildState::Accepted;
     if !accepted || order.cancelled.is_some() {
         return;
     }
