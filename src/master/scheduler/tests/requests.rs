@@ -322,3 +322,26 @@ fn the_first_answer_stands() {
     world.decide(at(101));
     assert_eq!(world.sent.len(), 2);
 }
+
+#[test]
+fn what_was_granted_of_a_source_that_was_never_seen_waits_and_says_why() {
+    let mut world = settled();
+    world.scheduler = Scheduler::default();
+    world.moved("foo", 1);
+    let (request, denial) = world.ask("ada", force("foo-linux"), at(3));
+    assert_eq!(denial, None);
+    assert!(world.decide(at(4)).is_empty());
+    let queue = world.queue(at(4));
+    let [waiting] = queue.as_slice() else {
+        panic!("{queue:?}");
+    };
+    assert_eq!(
+        (waiting.request, &waiting.reason),
+        (Some(request), &Reason::Unseen)
+    );
+    world.moved("python", 1);
+    assert!(matches!(
+        world.decide(at(5)).as_slice(),
+        [Effect::Send(_), ..]
+    ));
+}
