@@ -75,6 +75,13 @@ pub(super) enum Command {
     Resume(pause::Resume),
 }
 
+impl Command {
+    /// Whether it goes on until it is stopped, and logs.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self, Self::Run { .. })
+    }
+}
+
 pub(super) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Pause(arguments) => Box::pin(pause::pause(arguments)).await,

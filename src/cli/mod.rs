@@ -138,7 +138,9 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             on_runtime(slave::run(command))
         }
         Command::Master(command) => {
-            logging::start(arguments.log_format);
+            if command.is_service() {
+                logging::start(arguments.log_format);
+            }
             on_runtime(master::run(command))
         }
         Command::Hooks(command) => {

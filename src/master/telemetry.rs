@@ -129,7 +129,8 @@ impl Telemetry {
     pub fn register(&self, registry: &mut Registry) {
         let queue = "What is wanted and not ordered yet";
         registry.register("queue_depth", queue, self.queue.clone());
-        let oldest = "How long the first in the queue has waited; 0 if it is empty";
+        let oldest =
+            "How long the first in the queue has waited that no schedule holds; 0 if there is none";
         let wait = self.oldest_wait.clone();
         registry.register_with_unit("queue_oldest_wait", oldest, Unit::Seconds, wait);
         let latency =
@@ -204,7 +205,7 @@ impl Telemetry {
         self.leading.set(0);
     }
 
-    /// So much is wanted and not ordered, the first of it since `oldest`.
+    /// So much is wanted and not ordered, the first of it that no schedule holds since `oldest`.
     pub(super) fn queue(&self, depth: usize, oldest: Option<Timestamp>) {
         self.queue.set(i64::try_from(depth).unwrap_or(i64::MAX));
         self.known(|known| known.oldest = oldest);

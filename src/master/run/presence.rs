@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Done, Errand, Running};
 use crate::bus::Stream;
 use crate::master::attendance;
+use crate::master::scheduler::{Reason, Waiting};
 use crate::model::{RosterLine, SlaveName, Timestamp};
 
 impl Running<'_> {
@@ -29,7 +30,9 @@ impl Running<'_> {
         let queue = self.with_circumstances(now, |circumstances| {
             self.scheduler.queue(circumstances, now)
         });
-        let oldest = queue.first().map(|waiting| waiting.since);
+        // What is to be built at a certain time is not late before that.
+        let due = |waiting: &&Waiting| !matches!(waiting.reason, Reason::Scheduled { .. });
+        let oldest = queue.iter().find(due).map(|waiting| waiting.since);
         self.master.telemetry.queue(queue.len(), oldest);
         self.tell(&events, now);
     }

@@ -10,14 +10,25 @@ use crate::model::{
     Request, Source, Text, Timestamp, Version, Wish,
 };
 
+/// A request's place among others: when it was made.
+type Made = (Timestamp, PayloadId);
+
 /// What people asked for, as the stream of requests tells it.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     asked: BTreeMap<PayloadId, Request>,
+    /// All of them, oldest first.
+    made: BTreeSet<Made>,
     /// The first answer to each, with its place in the stream.
     answers: BTreeMap<PayloadId, (u64, Option<Denial>)>,
     /// Requests that a build or a release names.
     fulfilled: BTreeSet<PayloadId>,
+    /// Those without an answer.
+    open: BTreeSet<Made>,
+    /// Those for builds that were granted and that no build names yet.
+    builds: BTreeMap<BuilderName, BTreeSet<Made>>,
+    /// Those of another kind that were granted.
+    others: BTreeSet<Made>,
 }
 
 /// What was granted of one builder, and still matters.
@@ -53,15 +64,29 @@ impl Desk {
     const MAX_ASKED: usize = 20_000;
 
     pub(super) fn ask(&mut self, id: PayloadId, request: Request) {
-        self.asked.entry(id).or_insert(request);
-        if self.asked.len() > Self::MAX_ASKED {
-            let oldest = self.asked.iter().min_by_key(|(id, it)| (it.issued, **id));
-            if let Some(oldest) = oldest.map(|(id, _)| *id) {
-                self.asked.remove(&oldest);
-                self.answers.remove(&oldest);
-                self.fulfilled.remove(&oldest);
-            }
+        let request = self.asked.entry(id).or_insert(request);
+        self.made.insert((request.issued, id));
+        self.sort(id);
+        if self.asked.len() > Self::MAX_ASKED
+            && let Some((_, oldest)) = self.made.first().copied()
+        {
+            self.forget(oldest);
         }
+    }
+
+    fn forget(&mut self, id: PayloadId) {
+        self.answers.remove(&id);
+        self.fulfilled.remove(&id);
+        let Some(request) = self.asked.remove(&id) else {
+            return;
+        };
+        let made = (request.issued, id);
+        self.made.remove(&made);
+        self.open.remove(&made);
+        if let Some(builder) = request.wish.builder() {
+            take(&mut self.builds, builder, &made);
+        }
+        self.others.remove(&made);
     }
 
     pub(super) fn answer(&mut self, sequence: u64, request: PayloadId, denial: Option<Denial>) {
@@ -71,23 +96,67 @@ impl Desk {
             .is_none_or(|(held, _)| sequence < *held);
         if first {
             self.answers.insert(request, (sequence, denial));
+            self.sort(request);
         }
     }
 
     pub(super) fn fulfil(&mut self, request: PayloadId) {
         self.fulfilled.insert(request);
+        self.sort(request);
     }
 
-    /// Requests that were granted, oldest first. One that is older than what the stream keeps was put there again by
-    /// somebody else, or has waited longer than a master remembers that starts anew.
-    fn granted(&self, now: Timestamp) -> Vec<(PayloadId, &Request)> {
-        let granted = self.asked.iter().filter(|(id, request)| {
-            let granted = matches!(self.answers.get(id), Some((_, None)));
-            granted && now.since(request.issued) <= Request::MEMORY
-        });
-        let mut granted: Vec<_> = granted.map(|(id, request)| (*id, request)).collect();
-        granted.sort_by_key(|(id, request)| (request.issued, *id));
-        granted
+    /// Puts a request where it belongs by what is known of it.
+    fn sort(&mut self, id: PayloadId) {
+        let Some(request) = self.asked.get(&id) else {
+            return;
+        };
+        let made = (request.issued, id);
+        let Some((_, denial)) = self.answers.get(&id) else {
+            self.open.insert(made);
+            return;
+        };
+        self.open.remove(&made);
+        let granted = denial.is_none();
+        match &request.wish {
+            Wish::Force { builder, .. } | Wish::Retry { builder, .. } => {
+                if granted && !self.fulfilled.contains(&id) {
+                    let builds = self.builds.entry(builder.clone()).or_default();
+                    builds.insert(made);
+                } else {
+                    take(&mut self.builds, builder, &made);
+                }
+            }
+            Wish::Cancel { .. }
+            | Wish::Pause { .. }
+            | Wish::Resume { .. }
+            | Wish::Release { .. } => {
+                if granted {
+                    self.others.insert(made);
+                } else {
+                    self.others.remove(&made);
+                }
+            }
+        }
+    }
+
+    /// Those of `made` that are held, in that order.
+    fn held<'a>(
+        &'a self,
+        made: impl IntoIterator<Item = &'a Made>,
+    ) -> impl Iterator<Item = (PayloadId, &'a Request)> {
+        let made = made.into_iter();
+        made.filter_map(|(_, id)| Some((*id, self.asked.get(id)?)))
+    }
+
+    /// The same without those that are older than what the stream keeps: somebody else put them there again, or they have
+    /// waited for longer than a master remembers that starts anew.
+    fn remembered<'a>(
+        &'a self,
+        made: impl IntoIterator<Item = &'a Made>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (PayloadId, &'a Request)> {
+        self.held(made)
+            .filter(move |(_, request)| now.since(request.issued) <= Request::MEMORY)
     }
 
     /// What was granted, by builder.
@@ -97,43 +166,51 @@ impl Desk {
         now: Timestamp,
     ) -> BTreeMap<&BuilderName, Wishes<'_>> {
         let mut wishes: BTreeMap<&BuilderName, Wishes<'_>> = BTreeMap::new();
-        for (id, request) in self.granted(now) {
-            let Some(builder) = request.wish.builder() else {
-                continue;
-            };
-            let of = wishes.entry(builder).or_default();
-            let what = match &request.wish {
-                Wish::Force { sources, .. } => AskedBuild::At(sources),
-                Wish::Retry { number, .. } => AskedBuild::Again(*number),
-                Wish::Pause { until, .. } => {
-                    of.paused = Some((*until, request));
-                    continue;
+        for (builder, made) in &self.builds {
+            let lane = lanes.get(builder);
+            let forgotten = |issued| lane.is_some_and(|lane: &Lane| lane.has_forgotten(issued));
+            let mut made = self.remembered(made, now);
+            let oldest = made.find(|(_, request)| !forgotten(request.issued));
+            let build = oldest.and_then(|(id, request)| {
+                let what = match &request.wish {
+                    Wish::Force { sources, .. } => AskedBuild::At(sources),
+                    Wish::Retry { number, .. } => AskedBuild::Again(*number),
+                    Wish::Cancel { .. }
+                    | Wish::Pause { .. }
+                    | Wish::Resume { .. }
+                    | Wish::Release { .. } => return None,
+                };
+                Some(Asked { id, request, what })
+            });
+            wishes.entry(builder).or_default().build = build;
+        }
+        for (_, request) in self.remembered(&self.others, now) {
+            match &request.wish {
+                Wish::Pause { builder, until } => {
+                    wishes.entry(builder).or_default().paused = Some((*until, request));
                 }
-                Wish::Resume { .. } => {
+                Wish::Resume { builder } => {
+                    let of = wishes.entry(builder).or_default();
                     of.paused = None;
                     of.resumed = request.issued;
-                    continue;
                 }
-                Wish::Cancel { .. } | Wish::Release { .. } => continue,
-            };
-            let lane = lanes.get(builder);
-            let forgotten = lane.is_some_and(|lane| lane.has_forgotten(request.issued));
-            if of.build.is_none() && !self.fulfilled.contains(&id) && !forgotten {
-                of.build = Some(Asked { id, request, what });
+                Wish::Force { .. }
+                | Wish::Retry { .. }
+                | Wish::Cancel { .. }
+                | Wish::Release { .. } => {}
             }
         }
         wishes
     }
+}
 
-    /// Requests without an answer, oldest first.
-    fn open(&self) -> Vec<(PayloadId, &Request)> {
-        let open = self
-            .asked
-            .iter()
-            .filter(|(id, _)| !self.answers.contains_key(id));
-        let mut open: Vec<_> = open.map(|(id, request)| (*id, request)).collect();
-        open.sort_by_key(|(id, request)| (request.issued, *id));
-        open
+/// Takes a request from those of a builder.
+fn take(builds: &mut BTreeMap<BuilderName, BTreeSet<Made>>, builder: &BuilderName, made: &Made) {
+    if let Some(of) = builds.get_mut(builder) {
+        of.remove(made);
+        if of.is_empty() {
+            builds.remove(builder);
+        }
     }
 }
 
@@ -150,7 +227,7 @@ fn denied(code: &str, detail: &str) -> Denial {
 impl Scheduler {
     /// What to say to whoever has not been answered; of many, to those who asked first.
     pub(super) fn answers(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Answer> {
-        let open = self.desk.open().into_iter().take(MAX_ANSWERS);
+        let open = self.desk.held(&self.desk.open).take(MAX_ANSWERS);
         let answers = open.map(|(id, request)| Answer {
             farm: circumstances.farm,
             request: id,
@@ -260,7 +337,7 @@ impl Scheduler {
 
     /// The builds to call off because somebody was granted that.
     pub(super) fn cancels(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Cancel> {
-        let granted = self.desk.granted(now).into_iter();
+        let granted = self.desk.remembered(&self.desk.others, now);
         let cancels = granted.filter_map(|(id, request)| {
             let Wish::Cancel { builder, number } = &request.wish else {
                 return None;
@@ -289,7 +366,7 @@ impl Scheduler {
         circumstances: &Circumstances<'_>,
         now: Timestamp,
     ) -> Vec<Release> {
-        let granted = self.desk.granted(now).into_iter();
+        let granted = self.desk.remembered(&self.desk.others, now);
         let releases = granted.filter_map(|(id, request)| {
             let Wish::Release { project, version } = &request.wish else {
                 return None;

@@ -1,7 +1,7 @@
 //! Who may build now: what is wanted of all builders, in the order of its worth, within what slaves and locks allow.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::lane::{Lane, Order};
@@ -86,6 +86,12 @@ impl Scheduler {
     ) -> Plan {
         let config = circumstances.config;
         let wishes = self.desk.wishes(&self.lanes, now);
+        // Looked up once for each builder that is ready.
+        let lines = circumstances.roster.lines.iter();
+        let lines: HashMap<&SlaveName, &RosterLine> = lines
+            .filter(|line| line.takes_commands())
+            .map(|line| (&line.slave, line))
+            .collect();
         let mut plan = Plan::default();
         let mut ready = Vec::new();
         let mut busy: BTreeMap<&SlaveName, u32> = BTreeMap::new();
@@ -120,7 +126,7 @@ impl Scheduler {
                 plan.wait(name, builder, &wanted, reason);
                 continue;
             }
-            match served(circumstances, name, builder) {
+            match served(circumstances, &lines, name, builder) {
                 Ok(line) => ready.push(Ready {
                     urgency: urgency(self.lanes.get(name), builder, &wanted, now),
                     signal: self
@@ -199,11 +205,12 @@ fn urgency(lane: Option<&Lane>, builder: &Builder, wanted: &Wanted<'_>, now: Tim
 /// The roster's line of the slave that serves a builder.
 fn served<'a>(
     circumstances: &Circumstances<'a>,
+    lines: &HashMap<&SlaveName, &'a RosterLine>,
     name: &BuilderName,
     builder: &Builder,
 ) -> Result<&'a RosterLine, Reason> {
-    let line = circumstances.roster.line(&builder.slave);
-    let line = line.filter(|line| line.builders.contains(name) && line.takes_commands());
+    let line = lines.get(&builder.slave).copied();
+    let line = line.filter(|line| line.builders.contains(name));
     let line = line.ok_or(Reason::NotServed)?;
     match circumstances.silent.get(&builder.slave) {
         Some(since) => Err(Reason::Silent { since: *since }),

@@ -84,6 +84,8 @@ pub enum Reason {
         /// Until when.
         until: Timestamp,
     },
+    /// One of its sources was never seen: there is nothing to build yet.
+    Unseen,
     /// No slave on the roster serves the builder.
     NotServed,
     /// The slave is not heard of.
@@ -108,6 +110,7 @@ impl Reason {
             | Self::SlaveBusy { .. }
             | Self::Locked { .. }
             | Self::After { .. }
+            | Self::Unseen
             | Self::NotServed
             | Self::Silent { .. } => None,
         }
@@ -127,6 +130,7 @@ impl Reason {
             Self::SetAside { .. } => "set-aside",
             Self::Retry { .. } => "retry",
             Self::Deferred { .. } => "deferred",
+            Self::Unseen => "unseen",
             Self::NotServed => "not-served",
             Self::Silent { .. } => "silent",
         }
@@ -150,6 +154,7 @@ impl fmt::Display for Reason {
             ),
             Self::Retry { until, attempt } => write!(f, "attempt {attempt} at {until}"),
             Self::Deferred { until } => write!(f, "put off by the slave's owner until {until}"),
+            Self::Unseen => f.write_str("one of its sources was never seen; the log says why"),
             Self::NotServed => f.write_str("no slave on the roster serves it"),
             Self::Silent { since } => write!(f, "its slave is silent since {since}"),
         }

@@ -28,6 +28,21 @@ pub(super) struct Wanted<'a> {
     pub(super) retry_of: Option<&'a Order>,
 }
 
+impl<'a> Asked<'a> {
+    /// The build that it asks for while it is not known of what.
+    fn of_nothing(self) -> Wanted<'a> {
+        Wanted {
+            sources: Vec::new(),
+            version: None,
+            covers: Vec::new(),
+            left_out: 0,
+            since: self.request.issued,
+            asked: Some((self.id, self.request)),
+            retry_of: None,
+        }
+    }
+}
+
 /// What a builder should do next.
 pub(super) enum Next<'a> {
     /// Nothing moved.
@@ -49,6 +64,7 @@ impl Scheduler {
     ) -> Next<'a> {
         let lane = self.lanes.get(name);
         let pending = self.pending(lane, builder);
+        let is_unseen = pending.is_none();
         let paused = wishes.and_then(|wishes| wishes.paused);
         let paused = paused.filter(|(until, _)| now < *until);
         let hold = |wanted, reason: Option<Reason>| match (paused, reason) {
@@ -91,7 +107,11 @@ impl Scheduler {
         }
         match fresh {
             Some((wanted, reason)) => hold(wanted, set_aside.or(reason)),
-            None => Next::Nothing,
+            None => match wishes.and_then(|wishes| wishes.build) {
+                // What was granted is not forgotten.
+                Some(asked) if is_unseen => hold(asked.of_nothing(), Some(Reason::Unseen)),
+                Some(_) | None => Next::Nothing,
+            },
         }
     }
 

@@ -77,7 +77,7 @@ pub fn progress_line(
 
 fn should_take(expected: Option<Duration>) -> String {
     expected.map_or_else(String::new, |span| {
-        format!(", expected about {}", age(span))
+        format!(", expected about {}", age(span.max(Duration::from_secs(1))))
     })
 }
 
