@@ -337,15 +337,13 @@ fn a_forced_build_whose_command_is_forgotten_is_not_ordered_again_by_a_master_th
     let now = at(10_000);
     assert!(world.decide(now).is_empty());
     let forgotten = |fact: &Fact| matches!(fact, Fact::Ordered { build, .. } if build.number < 20);
-    let held: Vec<Fact> = world
-        .facts
-        .iter()
-        .filter(|it| !forgotten(it))
-        .cloned()
-        .collect();
+    let facts = world.facts.clone();
     world.scheduler = Scheduler::default();
-    held.into_iter()
-        .for_each(|fact| world.scheduler.apply(fact));
+    for fact in facts {
+        if !forgotten(&fact) {
+            world.scheduler.apply(fact);
+        }
+    }
     // That `foo` was built is forgotten, too.
     let forced = |effects: &[Effect]| {
         let asked = |it: &Effect| matches!(it, Effect::Send(build) if build.request.is_some());
@@ -365,10 +363,9 @@ fn what_was_granted_and_comes_again_after_the_stream_forgot_it_does_nothing() {
     let asked: Vec<Fact> = world.facts.clone();
     for (age, built) in [(7 * 24 * 3600, true), (7 * 24 * 3600 + 1, false)] {
         world.scheduler = Scheduler::default();
-        asked
-            .iter()
-            .cloned()
-            .for_each(|fact| world.scheduler.apply(fact));
+        for fact in asked.clone() {
+            world.scheduler.apply(fact);
+        }
         let effects = world.decide(at(100 + age));
         let builds = effects.iter().any(|it| matches!(it, Effect::Send(_)));
         assert_eq!(builds, built, "{age}");
