@@ -9,9 +9,9 @@ use crate::model::{
 };
 use crate::trust::{Purpose, Reader, RosterError, SecretKey, Standing, seal};
 
-/// The logins that are no slave's, by the names in their inboxes: the master's, and the viewers' unless a farm file says
-/// otherwise.
-const LOGINS: [&str; 2] = ["master", "viewer"];
+/// The logins that are no slave's, by the names in their inboxes: the master's, the viewers' unless a farm file says
+/// otherwise, and that of the listener for webhooks.
+const LOGINS: [&str; 3] = ["master", "viewer", "hooks"];
 
 /// What `pybots slave init` prints for the operator: one line, all public.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -90,6 +90,9 @@ const MAX_ALARMS: usize = 1_000;
 /// So many commands are waited for at once: at the start all reports may be there before the first command is.
 const MAX_WAITING: usize = 20_000;
 
+/// The ends of so many builds are held. Whoever makes up ends pushes out others', which then alarm nobody.
+const MAX_ENDS: usize = 100_000;
+
 /// A report whose command has not been seen.
 #[derive(Debug)]
 struct Waiting {
@@ -213,6 +216,9 @@ impl Audit {
         match judged {
             None | Some(SecondEnd::Rescue) => {
                 self.ends.insert(of, end);
+                if self.ends.len() > MAX_ENDS {
+                    self.ends.pop_last();
+                }
                 None
             }
             Some(SecondEnd::Repeat) => None,

@@ -138,30 +138,40 @@ async fn converse(mut stream: UnixStream, asked: &mpsc::Sender<Asked>) -> io::Re
     writer.shutdown().await
 }
 
+/// What running masters answer.
+#[derive(Debug)]
+pub struct Answers<T> {
+    /// Answers; at least one.
+    pub given: Vec<T>,
+    /// Why others did not answer. One that is frozen must not hide those that are well.
+    pub faults: Vec<AskError>,
+}
+
 /// Asks every master that runs with the state folder `state`: the one that leads, and those that stand by on this machine.
 ///
 /// # Errors
 ///
-/// [`AskError`] if there is none, or one does not answer.
+/// [`AskError`] if there is none, or none of them answers.
 pub async fn ask<T: DeserializeOwned>(
     state: &Path,
     question: Question,
-) -> Result<Vec<T>, AskError> {
-    let mut answers = Vec::new();
+) -> Result<Answers<T>, AskError> {
+    let (mut given, mut faults) = (Vec::new(), Vec::new());
     for folder in places(state) {
         let Ok(stream) = UnixStream::connect(folder.join(SOCKET)).await else {
             continue;
         };
-        let answer = timeout(PATIENCE, ask_one(stream, question))
-            .await
-            .map_err(|_| AskError::Silent(folder.clone()))?;
-        let answer = answer.map_err(|source| AskError::Garbled { folder, source })?;
-        answers.push(answer);
+        match timeout(PATIENCE, ask_one(stream, question)).await {
+            Ok(Ok(answer)) => given.push(answer),
+            Ok(Err(source)) => faults.push(AskError::Garbled { folder, source }),
+            Err(_) => faults.push(AskError::Silent(folder)),
+        }
     }
-    if answers.is_empty() {
-        return Err(AskError::Nobody(state.to_owned()));
+    if given.is_empty() {
+        let fault = faults.into_iter().next();
+        return Err(fault.unwrap_or_else(|| AskError::Nobody(state.to_owned())));
     }
-    Ok(answers)
+    Ok(Answers { given, faults })
 }
 
 async fn ask_one<T: DeserializeOwned>(mut stream: UnixStream, question: Question) -> io::Result<T> {
@@ -221,7 +231,33 @@ mod tests {
             let _ = stream.read_to_end(&mut answer).await;
             assert!(answer.is_empty(), "{nonsense:?}");
         }
-        let answers: Vec<ReloadDocument> = ask(state.path(), Question::Reload {}).await.unwrap();
-        assert!(answers.iter().all(|answer| answer.applied) && answers.len() == 1);
+        let answers = ask::<ReloadDocument>(state.path(), Question::Reload {}).await;
+        let given = answers.unwrap().given;
+        assert!(given.iter().all(|answer| answer.applied) && given.len() == 1);
+    }
+
+    #[tokio::test]
+    async fn a_master_that_makes_no_sense_does_not_hide_one_that_does() {
+        let state = tempfile::tempdir().unwrap();
+        let folders: Vec<PathBuf> = places(state.path()).take(2).collect();
+        fs::create_dir_all(&folders[1]).unwrap();
+        // It takes the question, and ends.
+        let broken = listen(&folders[0]).unwrap();
+        tokio::spawn(async move { while broken.accept().await.is_ok() {} });
+        let asked = || ask::<ReloadDocument>(state.path(), Question::Reload {});
+        assert!(matches!(asked().await, Err(AskError::Garbled { .. })));
+        let (sender, mut questions) = mpsc::channel(1);
+        tokio::spawn(serve(listen(&folders[1]).unwrap(), sender));
+        tokio::spawn(async move {
+            while let Some(asked) = questions.recv().await {
+                asked.answer(&ReloadDocument {
+                    applied: true,
+                    differences: String::new(),
+                    mistakes: Vec::new(),
+                });
+            }
+        });
+        let answers = asked().await.unwrap();
+        assert_eq!((answers.given.len(), answers.faults.len()), (1, 1));
     }
 }

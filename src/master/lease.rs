@@ -121,6 +121,15 @@ impl Vigil {
         is_over || at.saturating_sub(heard.at.max(*listening)) >= heard.lasts
     }
 
+    /// The lease with which to take the lead: above the highest of COMMANDS, and above what was heard. Else a sign of
+    /// life that a thief made, or a stream that has forgotten who led, would leave masters deaf to each other for ever.
+    pub(super) fn next_lease(&self, highest: u64) -> u64 {
+        let heard = self.heard.map_or(0, |heard| heard.lease);
+        let next = highest.max(heard).saturating_add(1);
+        // Beyond that nobody would believe it.
+        next.min(highest.saturating_add(Build::MAX_JUMP))
+    }
+
     /// Who leads, as far as was heard.
     pub(super) fn leader(&self) -> Option<InstanceId> {
         self.heard.map(|heard| heard.instance)

@@ -32,8 +32,8 @@ pub use config::{
     ScheduleError, SlaveRules, Unchanged,
 };
 pub use control::{
-    AskError, BuilderRow, BuilderState, BuildersDocument, LastBuild, Question, QueueDocument,
-    QueueRow, ReloadDocument, StatusDocument, ask,
+    Answers, AskError, BuilderRow, BuilderState, BuildersDocument, LastBuild, Question,
+    QueueDocument, QueueRow, ReloadDocument, StatusDocument, ask,
 };
 pub use coverage::learn_keyrings_held;
 pub use hooks::{

@@ -134,7 +134,7 @@ enum Done {
     /// What was asked before the requesters changed.
     Requests(Vec<Delivery>),
     /// The server's time.
-    Time(Option<Timestamp>),
+    Time(Timestamp),
 }
 
 /// What is done beside the loop only once at a time.
@@ -402,6 +402,7 @@ impl Running<'_> {
             }
         }
         self.check_keys()?;
+        self.scheduler.forget_strangers(self.reader.roster());
         self.learn_numbers().await?;
         self.caught_up = true;
         self.ask_the_time();
@@ -428,9 +429,16 @@ impl Running<'_> {
                     self.take_input(input);
                     self.take_what_is_there();
                 }
-                Some(done) = self.errands.join_next() => if let Ok(done) = done {
-                    self.finish(done)?;
-                },
+                Some(done) = self.errands.join_next() => {
+                    // Thousands may be done at once; they belong into one decision, too.
+                    let mut next = Some(done);
+                    while let Some(done) = next {
+                        if let Ok(done) = done {
+                            self.finish(done)?;
+                        }
+                        next = self.errands.try_join_next();
+                    }
+                }
                 hinted = hints.next() => self.role.hint(&hinted),
                 () = self.role.watchers_ended() => return Err(RunError::TaskEnded),
                 _ = ticks.vigil.tick() => self.keep_vigil(),

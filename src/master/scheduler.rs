@@ -235,6 +235,7 @@ impl Scheduler {
                 waiting.insert(build.builder.clone());
             }
         }
+        lane.begin(build.number, build.issued);
         lane.order(id, build);
     }
 
@@ -287,6 +288,22 @@ impl Scheduler {
         let mut waiting = self.plan(circumstances, now, Scope::All).waiting;
         waiting.sort_by(|a, b| (a.since, &a.builder).cmp(&(b.since, &b.builder)));
         waiting
+    }
+
+    /// Whether `slave` was ever given a build of `builder`, as far as is known.
+    #[must_use]
+    pub fn was_given(&self, slave: &SlaveName, builder: &BuilderName) -> bool {
+        let lane = self.lanes.get(builder);
+        lane.is_some_and(|lane| lane.orders().any(|order| order.build.slave == *slave))
+    }
+
+    /// Forgets builders of which nothing is known but what some slave said: it may have made them up, and without end.
+    /// Only once every order that the stream holds was taken in; what the roster names may have been ordered just now.
+    pub fn forget_strangers(&mut self, roster: Option<&Roster>) {
+        let lines = roster.into_iter().flat_map(|roster| &roster.lines);
+        let named: BTreeSet<&BuilderName> = lines.flat_map(|line| &line.builders).collect();
+        self.lanes
+            .retain(|name, lane| !lane.is_strange() || named.contains(name));
     }
 
     /// The builds that a slave was given and that may still go on at `now`.

@@ -26,6 +26,8 @@ pub struct Request {
 impl Request {
     /// A request is acted on for so long; later it was forgotten, or is a replay.
     pub const VALIDITY: Duration = Duration::from_secs(3600);
+    /// Requests and their answers are kept for so long; later nothing is done about them.
+    pub const MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
     /// Longest pause: requests are kept for a week. Who wants to stop a builder for longer changes the configuration.
     pub const MAX_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 }

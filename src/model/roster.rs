@@ -62,6 +62,13 @@ impl Roster {
             .iter()
             .find(|line| line.slave == *slave && line.closed.is_none())
     }
+
+    /// Whether `builder` is one of those that `slave` serves.
+    #[must_use]
+    pub fn serves(&self, slave: &SlaveName, builder: &BuilderName) -> bool {
+        let line = self.line(slave);
+        line.is_some_and(|line| line.builders.contains(builder))
+    }
 }
 
 impl RosterLine {

@@ -201,8 +201,8 @@ async fn a105_a_name_that_is_more_than_one_token_or_is_another_logins_is_not_app
         }
         assert_eq!(init(bad, "elm-linux").status.code(), Some(2), "{bad}");
     }
-    // The inboxes of the master's and the viewers' logins bear these names.
-    for taken in ["master", "viewer"] {
+    // The inboxes of the logins of the master, viewers and webhooks bear these names.
+    for taken in ["master", "viewer", "hooks"] {
         let line = good.replacen("elm ", &format!("{taken} "), 1);
         let refused = pybots(&["master", "approve", "--config", &config, line.trim()]);
         let said = String::from_utf8_lossy(&refused.stderr);

@@ -15,6 +15,9 @@ use crate::model::{
     Build, BuilderName, Command, KeyId, LockName, PayloadId, Revision, SlaveName, Timestamp,
 };
 
+/// Longer than a build takes once nothing goes wrong.
+const RECENT: Duration = Duration::from_secs(900);
+
 /// Which attempt a build is: there is one of each.
 type Attempt = (BuilderName, Option<PayloadId>, Option<u64>);
 
@@ -334,7 +337,18 @@ impl World {
             }
         }
         let count = |id: &PayloadId| ends.get(id).map_or(0, BTreeSet::len);
+        // What was ordered a moment ago, when a builder's rest was over, is not over yet.
+        let recent: BTreeSet<PayloadId> = self
+            .bus
+            .stream(Stream::Commands)
+            .iter()
+            .filter(|stored| self.now.since(stored.at) < RECENT)
+            .map(|stored| stored.message.id())
+            .collect();
         for (id, slave) in &self.promises.accepted {
+            if recent.contains(id) {
+                continue;
+            }
             let ends = count(id);
             if ends > 1 || (ends == 0 && !self.slaves[*slave].is_gone) {
                 return Err(format!(
@@ -358,7 +372,12 @@ impl World {
             let is_gone = slave.is_none_or(|slave| self.slaves[slave].is_gone);
             let is_stolen = self.revoked.is_some() && said.signer() == FARM.signing[0];
             let by_master = matches!(stored.message.author, Author::Master(_));
-            if by_master && !is_gone && !is_stolen && count(&said.id()) != 1 {
+            if by_master
+                && !recent.contains(&said.id())
+                && !is_gone
+                && !is_stolen
+                && count(&said.id()) != 1
+            {
                 return Err(format!(
                     "5: {} was ordered, and has {} ends",
                     build.id(),
@@ -381,7 +400,8 @@ impl World {
                 "5: m{leader} still has something to do: {effects:?}"
             ));
         }
-        if let Some((_, build)) = master.ledger.in_flight(now).next() {
+        let mut in_flight = master.ledger.in_flight(now);
+        if let Some((_, build)) = in_flight.find(|(_, build)| now.since(build.issued) > RECENT) {
             return Err(format!("5: {} is still in flight", build.id()));
         }
         let may_wait = ["set-aside", "after", "silent", "paused", "deferred"];

@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use super::running::{Running, write_json};
 use crate::cli::exit::{Exit, Failure, say};
-use crate::master::{Question, ReloadDocument};
+use crate::master::{Answers, Question, ReloadDocument};
 
 /// Asks every master of the configuration on this machine, whether it leads or stands by.
 pub(super) async fn run(running: &Running) -> Result<Exit, Failure> {
-    let answers: Vec<ReloadDocument> = running.ask(Question::Reload {}).await?;
+    let Answers { given, faults } = running.ask(Question::Reload {}).await?;
+    let answers: Vec<ReloadDocument> = given;
     let refused = answers.iter().find(|answer| !answer.applied);
     if running.json {
         write_json(&answers)?;
@@ -28,6 +29,8 @@ pub(super) async fn run(running: &Running) -> Result<Exit, Failure> {
     }
     Ok(if refused.is_some() {
         Exit::Configuration
+    } else if !faults.is_empty() {
+        Exit::Unreachable
     } else {
         Exit::Ok
     })

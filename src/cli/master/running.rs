@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, say};
 use crate::cli::files;
-use crate::master::{AskError, Question, StatusDocument, ask};
+use crate::master::{Answers, AskError, Question, StatusDocument, ask};
 
 /// Which masters to ask, and how to show what they say.
 #[derive(Debug, clap::Args)]
@@ -22,13 +22,13 @@ pub(in crate::cli) struct Running {
 }
 
 impl Running {
-    /// The answers of all of them.
+    /// The answers of all of them; of those that do not answer it is said.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         question: Question,
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<Answers<T>, Failure> {
         let state = state_folder(&self.config)?;
-        ask(&state, question).await.map_err(|error| {
+        let answers = ask(&state, question).await.map_err(|error| {
             let advice = match &error {
                 AskError::Nobody(_) => "Nothing was done. Start one: pybots master run",
                 AskError::Silent(_) | AskError::Garbled { .. } => {
@@ -36,7 +36,11 @@ impl Running {
                 }
             };
             Failure::new(Exit::Unreachable, error).advice(advice)
-        })
+        })?;
+        for fault in &answers.faults {
+            say!("  --  {fault}; look into its log");
+        }
+        Ok(answers)
     }
 
     /// The answer of the one that leads, or else of one that stands by and knows the same.
@@ -45,7 +49,7 @@ impl Running {
         question: Question,
         status: fn(&T) -> &StatusDocument,
     ) -> Result<T, Failure> {
-        let mut answers: Vec<T> = self.ask(question).await?;
+        let mut answers: Vec<T> = self.ask(question).await?.given;
         let leader = answers
             .iter()
             .position(|answer| status(answer).role == "leads");

@@ -55,6 +55,24 @@ fn word(alarm: &Alarm) -> &'static str {
 }
 
 #[test]
+fn a_slave_that_makes_up_ends_without_end_fills_no_memory() {
+    let mut audit = Audit::default();
+    for number in 0..=MAX_ENDS as u64 {
+        let mut command = [0; 32];
+        command[..8].copy_from_slice(&number.to_be_bytes());
+        let said = Report {
+            command: PayloadId(command),
+            body: ReportBody::Lost {
+                detail: Text::default(),
+            },
+            ..report(1, 0, 1, 1)
+        };
+        audit.dispute(id(1), &said);
+    }
+    assert_eq!(audit.ends.len(), MAX_ENDS);
+}
+
+#[test]
 fn a129_a_command_that_the_leader_did_not_order_alarms_once_and_its_own_or_earlier_ones_do_not() {
     let mut audit = Audit::default();
     let seen = |audit: &mut Audit, byte| {

@@ -84,10 +84,14 @@ impl Desk {
         if self.all >= self.limits.per_minute {
             return false;
         }
-        self.all += 1;
         let from_there = self.by_address.entry(network(address)).or_default();
+        // What is turned away takes nothing from the others.
+        if *from_there >= self.limits.per_minute_and_address {
+            return false;
+        }
         *from_there += 1;
-        *from_there <= self.limits.per_minute_and_address
+        self.all += 1;
+        true
     }
 
     /// Whether this delivery is new. It is remembered from now on.
@@ -184,6 +188,15 @@ mod tests {
         assert!(heard(&mut desk, "2001:db8::ffff", 4));
         assert!(!heard(&mut desk, "192.0.2.2", 5), "five in all");
         assert!(heard(&mut desk, "192.0.2.1", 60));
+    }
+
+    #[test]
+    fn one_address_that_never_rests_takes_the_place_of_no_other() {
+        let mut desk = desk(5, 2);
+        for _ in 0..1_000 {
+            desk.admit("192.0.2.1".parse().unwrap(), at(0));
+        }
+        assert!(desk.admit("192.0.2.2".parse().unwrap(), at(1)));
     }
 
     #[test]

@@ -88,6 +88,22 @@ fn a_lease_far_above_all_others_was_made_up() {
 }
 
 #[test]
+fn the_lead_is_taken_above_every_sign_that_was_heard_so_that_a_thiefs_does_not_deafen_masters_to_each_other()
+ {
+    let mut vigil = listening();
+    assert_eq!(vigil.next_lease(7), 8);
+    vigil.hear(&lease(1_000, u64::MAX), 7, secs(1));
+    assert!(first(&mut vigil, secs(1), secs(5)).is_some());
+    let next = vigil.next_lease(7);
+    assert_eq!(next, 1_001);
+    vigil.taken(next, InstanceId([3; 16]), LASTS, secs(5));
+    assert!(!vigil.nobody_leads(secs(5)));
+    // Never so high that nobody believes it.
+    vigil.hear(&lease(Build::MAX_JUMP + 1_001, 1), 1_001, secs(6));
+    assert_eq!(vigil.next_lease(1_001), Build::MAX_JUMP + 1_001);
+}
+
+#[test]
 fn a_leader_that_stops_is_followed_at_once() {
     let mut vigil = listening();
     vigil.hear(&lease(1, 1), 1, secs(1));

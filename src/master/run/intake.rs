@@ -254,6 +254,9 @@ impl Running<'_> {
                     issued,
                     ..
                 } = report.into_body();
+                if !self.may_speak_of(&slave, &builder) {
+                    return;
+                }
                 self.take_end(&slave, &builder, number, body.verdict());
                 self.scheduler.apply(Fact::Reported {
                     report: id,
@@ -266,6 +269,17 @@ impl Running<'_> {
             }
             Err(error) => self.reject(Stream::Results, delivery, &error),
         }
+    }
+
+    /// Whether what `slave` says of `builder` matters. It could name any number of builders, others' among them. At the
+    /// start it is not known yet what it was sent when it served others.
+    fn may_speak_of(&self, slave: &SlaveName, builder: &BuilderName) -> bool {
+        !self.caught_up || self.serves(slave, builder) || self.scheduler.was_given(slave, builder)
+    }
+
+    fn serves(&self, slave: &SlaveName, builder: &BuilderName) -> bool {
+        let roster = self.reader.roster();
+        roster.is_some_and(|roster| roster.serves(slave, builder))
     }
 
     /// Keeps the newest end of a builder's builds, if its own slave tells of it.
@@ -299,8 +313,14 @@ impl Running<'_> {
                 .open::<Presence>(&delivery.bytes, Purpose::History)
             {
                 Ok(presence) => {
-                    for (builder, number) in presence.into_body().builders {
-                        self.scheduler.apply(Fact::Numbered { builder, number });
+                    let Presence {
+                        slave, builders, ..
+                    } = presence.into_body();
+                    for (builder, number) in builders {
+                        // Another's numbers are none of its business.
+                        if self.serves(&slave, &builder) {
+                            self.scheduler.apply(Fact::Numbered { builder, number });
+                        }
                     }
                 }
                 Err(error) => self.reject(Stream::Presence, &delivery, &error),

@@ -93,7 +93,7 @@ impl Running<'_> {
     }
 
     fn claim(&mut self) {
-        let lead = self.lead_with(self.lease.saturating_add(1));
+        let lead = self.lead_with(self.vigil.next_lease(self.lease));
         let message = self.lead_message(&lead);
         self.role = Role::Claims(lead);
         let (bus, last) = (self.herald.bus.clone(), self.last_command);
@@ -306,21 +306,18 @@ impl Running<'_> {
         self.errands.spawn(async move {
             loop {
                 match bus.server_time(TimeSource::Stream(Stream::Commands)).await {
-                    Ok(time) => return Done::Time(time),
-                    Err(error) => {
-                        tracing::debug!(%error, "time of the bus not known now");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
+                    Ok(Some(time)) => return Done::Time(time),
+                    // A server that is not ready yet. Whoever never learnt the time would order nothing for ever.
+                    Ok(None) => tracing::debug!("the bus does not tell its time now"),
+                    Err(error) => tracing::debug!(%error, "time of the bus not known now"),
                 }
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
     }
 
-    pub(super) fn judge_clock(&mut self, server: Option<Timestamp>) {
+    pub(super) fn judge_clock(&mut self, server: Timestamp) {
         let now = (self.herald.clock)();
-        let Some(server) = server else {
-            return;
-        };
         match self.clock_watch.judge(now, server) {
             Judgement::AsBefore => {}
             Judgement::Right => {
@@ -345,7 +342,7 @@ impl Running<'_> {
                     tokio::time::sleep(Duration::from_secs(5)).await;
                     let time = bus.server_time(TimeSource::Stream(Stream::Commands)).await;
                     // Who cannot tell it now is asked again.
-                    Done::Time(time.ok().flatten().or(Some(server)))
+                    Done::Time(time.ok().flatten().unwrap_or(server))
                 });
             }
         }

@@ -104,8 +104,8 @@ impl Running<'_> {
         let code = error.code();
         self.master.telemetry.rejected(code);
         let what = format!("{code} {}", delivery.subject);
-        // What nobody who may ask has signed can come by the thousand.
-        if stream == Stream::Requests && (self.told.len() >= MAX_TOLD || !self.told.insert(what)) {
+        // Whoever can read can also make the server store junk, in any stream and by the thousand.
+        if self.told.len() >= MAX_TOLD || !self.told.insert(what) {
             return;
         }
         let stream = stream.name();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lane::{Fate, Lane};
+use super::lane::{CalledOff, Fate, Lane};
 use super::{Circumstances, Scheduler};
 use crate::master::releases::by_release;
 use crate::model::{
@@ -148,11 +148,29 @@ impl Desk {
         made.filter_map(|(_, id)| Some((*id, self.asked.get(id)?)))
     }
 
+    /// Those of `made` that still count. One that is older than what the stream keeps was put there again by somebody else,
+    /// or has waited longer than a master remembers that starts anew.
+    fn granted<'a>(
+        &'a self,
+        made: impl IntoIterator<Item = &'a Made>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (PayloadId, &'a Request)> {
+        self.held(made)
+            .filter(move |(_, request)| now.since(request.issued) <= Request::MEMORY)
+    }
+
     /// What was granted, by builder.
-    pub(super) fn wishes(&self) -> BTreeMap<&BuilderName, Wishes<'_>> {
+    pub(super) fn wishes(
+        &self,
+        lanes: &BTreeMap<BuilderName, Lane>,
+        now: Timestamp,
+    ) -> BTreeMap<&BuilderName, Wishes<'_>> {
         let mut wishes: BTreeMap<&BuilderName, Wishes<'_>> = BTreeMap::new();
         for (builder, made) in &self.builds {
-            let oldest = self.held(made).next();
+            let lane = lanes.get(builder);
+            let oldest = self
+                .granted(made, now)
+                .find(|(_, request)| !lane.is_some_and(|lane| lane.has_forgotten(request.issued)));
             let build = oldest.and_then(|(id, request)| {
                 let what = match &request.wish {
                     Wish::Force { sources, .. } => AskedBuild::At(sources),
@@ -166,7 +184,7 @@ impl Desk {
             });
             wishes.entry(builder).or_default().build = build;
         }
-        for (_, request) in self.held(&self.others) {
+        for (_, request) in self.granted(&self.others, now) {
             match &request.wish {
                 Wish::Pause { builder, until } => {
                     wishes.entry(builder).or_default().paused = Some((*until, request));
@@ -196,6 +214,9 @@ fn take(builds: &mut BTreeMap<BuilderName, BTreeSet<Made>>, builder: &BuilderNam
     }
 }
 
+/// Most answers of one decision. Each of them is decided again until it is stored.
+const MAX_ANSWERS: usize = 256;
+
 fn denied(code: &str, detail: &str) -> Denial {
     Denial {
         code: Text::tidy(code),
@@ -204,9 +225,9 @@ fn denied(code: &str, detail: &str) -> Denial {
 }
 
 impl Scheduler {
-    /// What to say to whoever has not been answered.
+    /// What to say to whoever has not been answered; of many, to those who asked first.
     pub(super) fn answers(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Answer> {
-        let open = self.desk.held(&self.desk.open);
+        let open = self.desk.held(&self.desk.open).take(MAX_ANSWERS);
         let answers = open.map(|(id, request)| Answer {
             farm: circumstances.farm,
             request: id,
@@ -311,19 +332,20 @@ impl Scheduler {
 
     fn fate_of(&self, builder: &BuilderName, number: u64, now: Timestamp) -> Option<Fate> {
         let lane = self.lanes.get(builder)?;
-        Some(lane.fate(lane.numbered(number)?, now))
+        Some(lane.numbered(number)?.fate(now))
     }
 
     /// The builds to call off because somebody was granted that.
     pub(super) fn cancels(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Cancel> {
-        let granted = self.desk.held(&self.desk.others);
+        let granted = self.desk.granted(&self.desk.others, now);
         let cancels = granted.filter_map(|(id, request)| {
             let Wish::Cancel { builder, number } = &request.wish else {
                 return None;
             };
             let lane = self.lanes.get(builder)?;
             let order = lane.numbered(*number)?;
-            let wanted = order.cancelled.is_none() && is_in_flight(lane, *number, now);
+            let wanted =
+                order.cancelled != Some(CalledOff::ByRequest) && is_in_flight(lane, *number, now);
             wanted.then(|| Cancel {
                 farm: circumstances.farm,
                 slave: order.build.slave.clone(),
@@ -344,7 +366,7 @@ impl Scheduler {
         circumstances: &Circumstances<'_>,
         now: Timestamp,
     ) -> Vec<Release> {
-        let granted = self.desk.held(&self.desk.others);
+        let granted = self.desk.granted(&self.desk.others, now);
         let releases = granted.filter_map(|(id, request)| {
             let Wish::Release { project, version } = &request.wish else {
                 return None;
@@ -380,7 +402,7 @@ impl Scheduler {
 
 fn is_in_flight(lane: &Lane, number: u64, now: Timestamp) -> bool {
     let order = lane.numbered(number);
-    order.is_some_and(|order| matches!(lane.fate(order, now), Fate::InFlight { .. }))
+    order.is_some_and(|order| matches!(order.fate(now), Fate::InFlight { .. }))
 }
 
 fn known_builder<'a>(

@@ -66,6 +66,8 @@ pub(super) struct Order {
     pub(super) id: PayloadId,
     pub(super) build: Box<Build>,
     pub(super) cancelled: Option<CalledOff>,
+    /// What its slave says of it.
+    pub(super) course: Course,
 }
 
 /// Who called a build off.
@@ -93,7 +95,9 @@ pub(super) enum Fate {
 }
 
 impl Order {
-    pub(super) fn fate(&self, course: &Course, now: Timestamp) -> Fate {
+    /// What came of it.
+    pub(super) fn fate(&self, now: Timestamp) -> Fate {
+        let course = &self.course;
         let lost_after = self.build.lost_after(course.state);
         let Some(verdict) = course.state.verdict(lost_after, now) else {
             return Fate::InFlight { until: lost_after };
@@ -107,6 +111,10 @@ impl Order {
         }
         match (verdict, course.deferred, self.cancelled) {
             (Verdict::Skipped, Some(until), _) => Fate::Deferred { until },
+            // Nobody wants it any more, though its slave could not say that it has ended.
+            (Verdict::Lost | Verdict::Errored, _, Some(CalledOff::ByRequest)) => {
+                Fate::Over { verdict, at }
+            }
             (Verdict::Lost | Verdict::Errored, _, _)
             | (Verdict::Cancelled, _, Some(CalledOff::ByItself)) => Fate::Failed { verdict, at },
             (
@@ -121,9 +129,9 @@ impl Order {
     }
 
     /// How long its scripts took, if it came to an end.
-    fn duration(course: &Course) -> Option<Duration> {
-        match course.state {
-            BuildState::Done { at, .. } => Some(at.since(course.started?)),
+    fn duration(&self) -> Option<Duration> {
+        match self.course.state {
+            BuildState::Done { at, .. } => Some(at.since(self.course.started?)),
             BuildState::Ordered | BuildState::Accepted | BuildState::Running { .. } => None,
         }
     }
@@ -138,13 +146,15 @@ impl Order {
 pub(super) struct Lane {
     /// The newest orders, by number.
     orders: BTreeMap<u64, Order>,
+    /// The oldest order that the stream told of, and when it was issued.
+    oldest: Option<(u64, Timestamp)>,
     /// How far each branch or project is covered.
     reached: BTreeMap<TrackId, u64>,
     /// Numbers that somebody spoke of whose word is not enough.
     told: BTreeSet<u64>,
     /// What a stolen key ordered and no slave has taken.
     unproven: BTreeMap<(PayloadId, SlaveName), Box<Build>>,
-    /// Courses of the orders that are held.
+    /// What slaves say of commands that are not held: not known yet, not any more, or never ordered.
     courses: BTreeMap<(PayloadId, SlaveName), Course>,
     /// What was called off, also before it is known what that was.
     called_off: BTreeMap<PayloadId, CalledOff>,
@@ -155,22 +165,25 @@ impl Lane {
     pub(super) const MAX_ORDERS: usize = 32;
     /// How many numbers, or orders, are kept on the word of a thief or of a slave.
     const MAX_TOLD: usize = 1_000;
-    /// Of so many commands the course is held: those that are held, and those of which only reports came so far.
+    /// Of so many commands that are not held it is kept what slaves say of them.
     const MAX_COURSES: usize = 4_000;
 
     pub(super) fn order(&mut self, id: PayloadId, build: Box<Build>) {
+        // One number, one order: a copy of it, and a second one that a thief made, change nothing.
+        if self.orders.contains_key(&build.number) {
+            return;
+        }
+        let name = (id, build.slave.clone());
         let order = Order {
             id,
             cancelled: self.called_off.get(&id).copied(),
+            course: self.courses.remove(&name).unwrap_or_default(),
             build,
         };
-        // One number, one order: a copy of it, and a second one that a thief made, change nothing.
-        self.orders.entry(order.build.number).or_insert(order);
+        self.orders.insert(order.build.number, order);
         while self.orders.len() > Self::MAX_ORDERS
             && let Some((_, oldest)) = self.orders.pop_first()
         {
-            let name = (oldest.id, oldest.build.slave.clone());
-            self.courses.remove(&name);
             self.called_off.remove(&oldest.id);
         }
     }
@@ -198,24 +211,25 @@ impl Lane {
         body: &ReportBody,
         issued: Timestamp,
     ) -> Option<Box<Build>> {
+        // The newest is spoken of most.
+        let mut orders = self.orders.values_mut().rev();
+        if let Some(order) = orders.find(|it| it.id == command && it.build.slave == slave) {
+            order.course.take(report, body, issued);
+            return None;
+        }
         let name = (command, slave);
         let course = self.courses.entry(name.clone()).or_default();
         course.take(report, body, issued);
         let taken = course.is_taken();
+        // Of what is spoken of without end, by whoever floods the stream, the greatest ids are forgotten.
         if self.courses.len() > Self::MAX_COURSES {
-            self.forget_courses();
+            self.courses.pop_last();
         }
         if taken {
             self.unproven.remove(&name)
         } else {
             None
         }
-    }
-
-    /// Forgets the courses of what was never ordered, as far as is known.
-    fn forget_courses(&mut self) {
-        let held: BTreeSet<PayloadId> = self.orders.values().map(|order| order.id).collect();
-        self.courses.retain(|(id, _), _| held.contains(id));
     }
 
     pub(super) fn call_off(&mut self, target: PayloadId, by: CalledOff) {
@@ -231,6 +245,31 @@ impl Lane {
         while self.called_off.len() > Self::MAX_TOLD {
             self.called_off.pop_last();
         }
+    }
+
+    /// Whether nothing is known of it but reports.
+    pub(super) fn is_strange(&self) -> bool {
+        self.orders.is_empty()
+            && self.reached.is_empty()
+            && self.told.is_empty()
+            && self.unproven.is_empty()
+            && self.called_off.is_empty()
+    }
+
+    /// Takes in that the stream tells of an order.
+    pub(super) fn begin(&mut self, number: u64, issued: Timestamp) {
+        let earlier = self.oldest.is_none_or(|(oldest, _)| number < oldest);
+        if earlier {
+            self.oldest = Some((number, issued));
+        }
+    }
+
+    /// Whether the stream has forgotten what was ordered at `then`: it tells of many later orders, but not of the first
+    /// one. Whatever was asked for before that was ordered, as it goes before everything else.
+    pub(super) fn has_forgotten(&self, then: Timestamp) -> bool {
+        let is_full = self.orders.len() >= Self::MAX_ORDERS;
+        let oldest = self.oldest.filter(|(number, _)| *number > 1 && is_full);
+        oldest.is_some_and(|(_, issued)| then < issued)
     }
 
     pub(super) fn tell(&mut self, number: u64) {
@@ -264,16 +303,6 @@ impl Lane {
         self.orders.values().rev()
     }
 
-    /// What came of an order.
-    pub(super) fn fate(&self, order: &Order, now: Timestamp) -> Fate {
-        order.fate(&self.course(order), now)
-    }
-
-    pub(super) fn course(&self, order: &Order) -> Course {
-        let name = (order.id, order.build.slave.clone());
-        self.courses.get(&name).cloned().unwrap_or_default()
-    }
-
     /// The orders that may still go on, and until when. Not only the newest one: a late report brings an older one back, and
     /// a thief's order that was refused does not end the one before it.
     pub(super) fn all_in_flight(
@@ -281,7 +310,7 @@ impl Lane {
         now: Timestamp,
     ) -> impl Iterator<Item = (&Order, Timestamp)> {
         self.orders()
-            .filter_map(move |order| match self.fate(order, now) {
+            .filter_map(move |order| match order.fate(now) {
                 Fate::InFlight { until } => Some((order, until)),
                 Fate::Told { .. }
                 | Fate::Over { .. }
@@ -303,7 +332,7 @@ impl Lane {
             if order.build.issued <= since {
                 break;
             }
-            match self.fate(order, now) {
+            match order.fate(now) {
                 Fate::Told { .. } => break,
                 Fate::Failed { at, .. }
                 | Fate::Over {
@@ -324,7 +353,7 @@ impl Lane {
         let mut tries = 0;
         let mut next = Some(order);
         while let Some(order) = next {
-            if !matches!(self.fate(order, now), Fate::Deferred { .. }) {
+            if !matches!(order.fate(now), Fate::Deferred { .. }) {
                 tries += 1;
             }
             // Numbers only go down here, so this ends.
@@ -342,11 +371,10 @@ impl Lane {
     pub(super) fn signal(&self) -> f64 {
         let (mut builds, mut failures, mut seconds) = (0.0, 0.0, 0.0);
         for order in self.orders() {
-            let course = self.course(order);
-            let BuildState::Done { verdict, .. } = course.state else {
+            let BuildState::Done { verdict, .. } = order.course.state else {
                 continue;
             };
-            if let Some(duration) = Order::duration(&course)
+            if let Some(duration) = order.duration()
                 && verdict.is_about_the_code()
             {
                 builds += 1.0;

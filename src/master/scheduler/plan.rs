@@ -85,7 +85,7 @@ impl Scheduler {
         scope: Scope,
     ) -> Plan {
         let config = circumstances.config;
-        let wishes = self.desk.wishes();
+        let wishes = self.desk.wishes(&self.lanes, now);
         // Looked up once for each builder that is ready.
         let lines = circumstances.roster.lines.iter();
         let lines: HashMap<&SlaveName, &RosterLine> = lines
@@ -104,7 +104,7 @@ impl Scheduler {
                     for lock in &builder.locks {
                         *held.entry(lock).or_default() += 1;
                     }
-                    watch_start(circumstances, lane, order, builder, now, &mut plan);
+                    watch_start(circumstances, order, builder, now, &mut plan);
                 }
                 plan.wake(until.after(Duration::from_micros(1)));
             }
@@ -164,13 +164,12 @@ impl Scheduler {
 /// Calls off a build that was accepted and does not begin.
 fn watch_start(
     circumstances: &Circumstances<'_>,
-    lane: &Lane,
     order: &Order,
     builder: &Builder,
     now: Timestamp,
     plan: &mut Plan,
 ) {
-    let accepted = lane.course(order).state == BuildState::Accepted;
+    let accepted = order.course.state == BuildState::Accepted;
     if !accepted || order.cancelled.is_some() {
         return;
     }

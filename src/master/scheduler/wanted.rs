@@ -88,11 +88,8 @@ impl Scheduler {
         let resumed = wishes.map_or(Timestamp(0), |wishes| wishes.resumed);
         let set_aside = lane.and_then(|lane| set_aside(lane, builder, resumed, now));
         let newest = lane.and_then(|lane| Some((lane, lane.newest()?)));
-        let failed = newest.filter(|(lane, order)| {
-            matches!(
-                lane.fate(order, now),
-                Fate::Failed { .. } | Fate::Deferred { .. }
-            )
+        let failed = newest.filter(|(_, order)| {
+            matches!(order.fate(now), Fate::Failed { .. } | Fate::Deferred { .. })
         });
         let mut fresh = pending.and_then(|pending| self.fresh(lane, builder, pending, now));
         if let Some((lane, order)) = failed {
@@ -214,9 +211,9 @@ impl Scheduler {
         let Some(lane) = self.lanes.get(before) else {
             return Vec::new();
         };
-        let passed = lane.orders().filter(|order| {
-            matches!(lane.fate(order, now), Fate::Told { verdict, .. } if verdict.is_well())
-        });
+        let passed = lane.orders().filter(
+            |order| matches!(order.fate(now), Fate::Told { verdict, .. } if verdict.is_well()),
+        );
         passed
             .filter_map(|order| {
                 let revision = |(repository, branch): (&RepositoryName, &Branch)| {
@@ -319,7 +316,7 @@ impl Scheduler {
     ) -> Option<(Wanted<'a>, Option<Reason>)> {
         let tries = lane.tries(order, now);
         let attempt = order.build.attempt.saturating_add(1);
-        let (ended, reason) = match lane.fate(order, now) {
+        let (ended, reason) = match order.fate(now) {
             Fate::Deferred { until } => (until, Reason::Deferred { until }),
             Fate::Failed { at, .. } if tries <= builder.retry.most => {
                 let doublings = tries.saturating_sub(1).min(12);

@@ -345,3 +345,118 @@ fn what_was_granted_of_a_source_that_was_never_seen_waits_and_says_why() {
         [Effect::Send(_), ..]
     ));
 }
+
+#[test]
+fn a_forced_build_whose_command_is_forgotten_is_not_ordered_again_by_a_master_that_starts_anew() {
+    let mut world = settled();
+    world.ask("ada", force("foo-linux"), at(100));
+    world.decide(at(100));
+    world.end(Verdict::Passed, at(101));
+    for revision in 2..60 {
+        world.moved("python", revision);
+        world.decide(at(100 * revision));
+        world.end(Verdict::Passed, at(100 * revision + 1));
+    }
+    let now = at(10_000);
+    assert!(world.decide(now).is_empty());
+    let forgotten = |fact: &Fact| matches!(fact, Fact::Ordered { build, .. } if build.number < 20);
+    let held: Vec<Fact> = world
+        .facts
+        .iter()
+        .filter(|it| !forgotten(it))
+        .cloned()
+        .collect();
+    world.scheduler = Scheduler::default();
+    held.into_iter()
+        .for_each(|fact| world.scheduler.apply(fact));
+    // That `foo` was built is forgotten, too.
+    let forced = |effects: &[Effect]| {
+        let asked = |it: &Effect| matches!(it, Effect::Send(build) if build.request.is_some());
+        effects.iter().any(asked)
+    };
+    assert!(!forced(&world.decide(now)), "forced builds are built once");
+    world.end(Verdict::Passed, now);
+    // What is asked for now is still done.
+    world.ask("ada", force("foo-linux"), now);
+    assert!(forced(&world.decide(now)));
+}
+
+#[test]
+fn what_was_granted_and_comes_again_after_the_stream_forgot_it_does_nothing() {
+    let mut world = settled();
+    world.ask("ada", force("foo-linux"), at(100));
+    let asked: Vec<Fact> = world.facts.clone();
+    for (age, built) in [(7 * 24 * 3600, true), (7 * 24 * 3600 + 1, false)] {
+        world.scheduler = Scheduler::default();
+        asked
+            .iter()
+            .cloned()
+            .for_each(|fact| world.scheduler.apply(fact));
+        let effects = world.decide(at(100 + age));
+        let builds = effects.iter().any(|it| matches!(it, Effect::Send(_)));
+        assert_eq!(builds, built, "{age}");
+    }
+}
+
+#[test]
+fn what_somebody_cancels_is_not_tried_again_though_its_slave_never_says_that_it_ended() {
+    // Also where the master had called it off itself before.
+    for late in [false, true] {
+        let mut world = settled();
+        world.moved("python", 2);
+        world.decide(at(50));
+        let command = world.sent[1].0;
+        if late {
+            let received = at(51);
+            world.report(command, ReportBody::Accepted { received });
+            world.apply(Fact::Cancelled {
+                target: command,
+                builder: builder(),
+                request: None,
+            });
+        }
+        let wish = Wish::Cancel {
+            builder: builder(),
+            number: 2,
+        };
+        world.ask("ada", wish, at(100));
+        let effects = world.decide(at(100));
+        let cancels = effects.iter().filter(|it| matches!(it, Effect::Cancel(_)));
+        assert_eq!(cancels.count(), 1);
+        assert!(
+            !world
+                .decide(at(101))
+                .iter()
+                .any(|it| matches!(it, Effect::Cancel(_)))
+        );
+        world.decide(at(1_000_000));
+        assert_eq!(world.sent.len(), 2, "{late}");
+    }
+}
+
+#[test]
+fn of_many_requests_so_many_are_answered_at_once_and_in_the_end_all() {
+    let mut world = settled();
+    for number in 0..1_000 {
+        let request = Request {
+            farm: world.config.farm,
+            requester: "ada".parse().unwrap(),
+            nonce: InstanceId([1; 16]),
+            issued: at(100),
+            reason: Text::default(),
+            wish: force("nowhere"),
+        };
+        world.apply(Fact::Requested {
+            id: id(6, number),
+            request: Box::new(request),
+        });
+    }
+    let answered: Vec<usize> = (0..5)
+        .map(|_| {
+            let effects = world.decide(at(100));
+            let answers = effects.iter().filter(|it| matches!(it, Effect::Answer(_)));
+            answers.count()
+        })
+        .collect();
+    assert_eq!(answered, [256, 256, 256, 232, 0]);
+}

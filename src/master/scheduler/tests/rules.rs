@@ -423,3 +423,37 @@ fn only_a_change_of_paths_that_matter_wants_a_build() {
     world.decide(at(18));
     assert_eq!(world.sent.len(), 3);
 }
+
+#[test]
+fn builders_that_a_slave_made_up_are_forgotten_and_those_that_were_given_builds_are_not() {
+    let mut world = World::new();
+    world.moved("foo", 1);
+    world.moved("python", 1);
+    world.decide(at(1));
+    let maple: SlaveName = "maple".parse().unwrap();
+    for number in 0..2_000 {
+        let made_up: BuilderName = format!("made-up-{number}").parse().unwrap();
+        let received = at(2);
+        world.say(
+            maple.clone(),
+            made_up,
+            id(9, number),
+            ReportBody::Accepted { received },
+            at(2),
+        );
+    }
+    world.scheduler.forget_strangers(Some(&world.roster));
+    let known: Vec<&BuilderName> = world.scheduler.lanes.keys().collect();
+    assert_eq!(known, [&builder()]);
+    assert!(world.scheduler.was_given(&maple, &builder()));
+    assert!(
+        !world
+            .scheduler
+            .was_given(&"oak".parse().unwrap(), &builder())
+    );
+    assert!(
+        !world
+            .scheduler
+            .was_given(&maple, &"made-up-1".parse().unwrap())
+    );
+}
