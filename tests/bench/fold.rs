@@ -15,6 +15,9 @@
     reason = "a benchmark reads the clock, prints what it measured, and may end where it cannot go on"
 )]
 
+#[path = "fold/said.rs"]
+mod said;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::fs;
@@ -24,14 +27,12 @@ use std::time::{Duration, Instant};
 
 use pybots::master::{Circumstances, Effect, Fact, MasterConfig, Scheduler};
 use pybots::model::{
-    Build, BuilderName, Change, Command, Digest, FarmId, InstanceId, Isolation, Keyring, Network,
-    Outcome, PayloadId, Position, PublicKey, Report, ReportBody, Request, Roster, RosterLine,
-    SigningKeyWindow, SlaveName, SlaveState, Source, Text, Timestamp, Verdict, Wish,
+    Build, BuilderName, Change, Command, FarmId, InstanceId, PayloadId, Position, PublicKey,
+    Report, Request, Roster, RosterLine, SlaveName, SlaveState, Source, Text, Timestamp, Wish,
 };
-use pybots::trust::{
-    Purpose, Reader, SecretKey, Standing, Verified, commitment, countersign, key_id, payload_id,
-    seal, sha256,
-};
+use pybots::trust::{Purpose, Reader, SecretKey, Standing, key_id, seal};
+
+use said::{course, key, name, ordered, report, reported, trusting, unsigned};
 
 const REPOSITORIES: u64 = 25;
 /// Builds of one builder that are over.
@@ -88,16 +89,6 @@ fn main() {
         "{REPORTS} reports with a decision after each: {:.0} ms",
         reported.iter().sum::<f64>()
     );
-}
-
-fn key(kind: u8, number: u64) -> SecretKey {
-    let mut seed = [kind; 32];
-    seed[..8].copy_from_slice(&number.to_be_bytes());
-    SecretKey::from_seed(&seed)
-}
-
-fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(what: &str, number: u64) -> T {
-    format!("{what}-{number}").parse().expect("a name")
 }
 
 fn millis<T>(work: impl FnOnce() -> T) -> f64 {
@@ -489,123 +480,4 @@ impl Farm {
         }
         took
     }
-}
-
-fn unsigned(kind: u8, number: u64) -> PayloadId {
-    // Spread like a digest.
-    let mut bytes = [kind; 16];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
-    PayloadId(sha256(&bytes))
-}
-
-fn ordered(command: Verified<Command>) -> Fact {
-    let (id, standing) = (command.id(), command.standing());
-    match command.into_body() {
-        Command::Build(build) => Fact::Ordered {
-            id,
-            build: Box::new(build),
-            standing,
-        },
-        Command::Cancel(cancel) => Fact::Cancelled {
-            target: cancel.target,
-            builder: cancel.builder,
-            request: cancel.request,
-        },
-    }
-}
-
-fn report(build: &Build, command: PayloadId, sequence: u64, body: ReportBody) -> Report {
-    Report {
-        farm: build.farm,
-        slave: build.slave.clone(),
-        instance: InstanceId([7; 16]),
-        builder: build.builder.clone(),
-        command,
-        number: build.number,
-        sequence: build.number * 4 + sequence,
-        previous: Some(command),
-        keyring: Position::default(),
-        issued: build.issued.after(Duration::from_secs(sequence)),
-        experiment: None,
-        body,
-    }
-}
-
-fn reported(id: PayloadId, report: Report) -> Fact {
-    Fact::Reported {
-        report: id,
-        command: report.command,
-        slave: report.slave,
-        builder: report.builder,
-        body: Box::new(report.body),
-        issued: report.issued,
-    }
-}
-
-/// What a slave says of one build.
-fn course(build: &Build) -> [ReportBody; 4] {
-    let digest = Digest([7; 32]);
-    [
-        ReportBody::Accepted {
-            received: build.issued,
-        },
-        ReportBody::StepStarted {
-            step: 0,
-            name: build.steps[0].command.clone(),
-            started: build.issued,
-            script: digest,
-            mapped: Some(digest),
-            isolation: Isolation::Plain,
-            network: Network::On,
-        },
-        ReportBody::StepFinished {
-            step: 0,
-            outcome: Outcome {
-                verdict: Verdict::Passed,
-                exit: Some(0),
-                signal: None,
-                duration: Duration::from_secs(9),
-                cpu: Some(Duration::from_secs(8)),
-                peak_memory: Some(1 << 28),
-                log: digest,
-                log_bytes: 1 << 16,
-                log_cut: 0,
-                tests: None,
-                limit: None,
-                peak_processes: Some(9),
-                counted: None,
-            },
-        },
-        ReportBody::Finished {
-            verdict: Verdict::Passed,
-            log: digest,
-            isolation: Isolation::Plain,
-            detail: None,
-            network: Network::On,
-        },
-    ]
-}
-
-fn trusting(signing: &SecretKey) -> (FarmId, Reader) {
-    let master = key(1, 0);
-    let keyring = Keyring {
-        name: "fold".parse().expect("a name"),
-        position: Position::default(),
-        previous: None,
-        issued: Timestamp(0),
-        expires: Timestamp(u64::MAX),
-        master_keys: vec![master.public()],
-        threshold: 1,
-        commitment: commitment(1, &[key(9, 0).public()]),
-        signing_keys: vec![SigningKeyWindow {
-            key: signing.public(),
-            not_before: Timestamp(0),
-            not_after: Timestamp(u64::MAX),
-        }],
-        revoked: Vec::new(),
-    };
-    let envelopes = countersign(&[&master], &keyring).expect("a keyring");
-    let farm = FarmId(payload_id(envelopes.payload()).0);
-    let reader = Reader::new(farm, &envelopes.to_bytes()).expect("a keyring that verifies");
-    (farm, reader)
 }
