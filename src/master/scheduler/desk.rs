@@ -148,9 +148,9 @@ impl Desk {
         made.filter_map(|(_, id)| Some((*id, self.asked.get(id)?)))
     }
 
-    /// Those of `made` that still count. One that is older than what the stream keeps was put there again by somebody else,
-    /// or has waited longer than a master remembers that starts anew.
-    fn granted<'a>(
+    /// The same without those that are older than what the stream keeps: somebody else put them there again, or they have
+    /// waited for longer than a master remembers that starts anew.
+    fn remembered<'a>(
         &'a self,
         made: impl IntoIterator<Item = &'a Made>,
         now: Timestamp,
@@ -168,9 +168,9 @@ impl Desk {
         let mut wishes: BTreeMap<&BuilderName, Wishes<'_>> = BTreeMap::new();
         for (builder, made) in &self.builds {
             let lane = lanes.get(builder);
-            let oldest = self
-                .granted(made, now)
-                .find(|(_, request)| !lane.is_some_and(|lane| lane.has_forgotten(request.issued)));
+            let forgotten = |issued| lane.is_some_and(|lane: &Lane| lane.has_forgotten(issued));
+            let mut made = self.remembered(made, now);
+            let oldest = made.find(|(_, request)| !forgotten(request.issued));
             let build = oldest.and_then(|(id, request)| {
                 let what = match &request.wish {
                     Wish::Force { sources, .. } => AskedBuild::At(sources),
@@ -184,7 +184,7 @@ impl Desk {
             });
             wishes.entry(builder).or_default().build = build;
         }
-        for (_, request) in self.granted(&self.others, now) {
+        for (_, request) in self.remembered(&self.others, now) {
             match &request.wish {
                 Wish::Pause { builder, until } => {
                     wishes.entry(builder).or_default().paused = Some((*until, request));
@@ -337,7 +337,7 @@ impl Scheduler {
 
     /// The builds to call off because somebody was granted that.
     pub(super) fn cancels(&self, circumstances: &Circumstances<'_>, now: Timestamp) -> Vec<Cancel> {
-        let granted = self.desk.granted(&self.desk.others, now);
+        let granted = self.desk.remembered(&self.desk.others, now);
         let cancels = granted.filter_map(|(id, request)| {
             let Wish::Cancel { builder, number } = &request.wish else {
                 return None;
@@ -366,7 +366,7 @@ impl Scheduler {
         circumstances: &Circumstances<'_>,
         now: Timestamp,
     ) -> Vec<Release> {
-        let granted = self.desk.granted(&self.desk.others, now);
+        let granted = self.desk.remembered(&self.desk.others, now);
         let releases = granted.filter_map(|(id, request)| {
             let Wish::Release { project, version } = &request.wish else {
                 return None;

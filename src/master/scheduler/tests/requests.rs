@@ -324,29 +324,6 @@ fn the_first_answer_stands() {
 }
 
 #[test]
-fn what_was_granted_of_a_source_that_was_never_seen_waits_and_says_why() {
-    let mut world = settled();
-    world.scheduler = Scheduler::default();
-    world.moved("foo", 1);
-    let (request, denial) = world.ask("ada", force("foo-linux"), at(3));
-    assert_eq!(denial, None);
-    assert!(world.decide(at(4)).is_empty());
-    let queue = world.queue(at(4));
-    let [waiting] = queue.as_slice() else {
-        panic!("{queue:?}");
-    };
-    assert_eq!(
-        (waiting.request, &waiting.reason),
-        (Some(request), &Reason::Unseen)
-    );
-    world.moved("python", 1);
-    assert!(matches!(
-        world.decide(at(5)).as_slice(),
-        [Effect::Send(_), ..]
-    ));
-}
-
-#[test]
 fn a_forced_build_whose_command_is_forgotten_is_not_ordered_again_by_a_master_that_starts_anew() {
     let mut world = settled();
     world.ask("ada", force("foo-linux"), at(100));
@@ -459,4 +436,27 @@ fn of_many_requests_so_many_are_answered_at_once_and_in_the_end_all() {
         })
         .collect();
     assert_eq!(answered, [256, 256, 256, 232, 0]);
+}
+
+#[test]
+fn what_was_granted_of_a_source_that_was_never_seen_waits_and_says_why() {
+    let mut world = settled();
+    world.scheduler = Scheduler::default();
+    world.moved("foo", 1);
+    let (request, denial) = world.ask("ada", force("foo-linux"), at(3));
+    assert_eq!(denial, None);
+    assert!(world.decide(at(4)).is_empty());
+    let queue = world.queue(at(4));
+    let [waiting] = queue.as_slice() else {
+        panic!("{queue:?}");
+    };
+    assert_eq!(
+        (waiting.request, &waiting.reason),
+        (Some(request), &Reason::Unseen)
+    );
+    world.moved("python", 1);
+    assert!(matches!(
+        world.decide(at(5)).as_slice(),
+        [Effect::Send(_), ..]
+    ));
 }
