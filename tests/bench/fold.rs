@@ -8,7 +8,6 @@
 //! the bus itself takes to bring the messages comes on top.
 
 #![expect(
-    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::print_stdout,

@@ -286,15 +286,8 @@ impl Scheduler {
             None => None,
         };
         // At the newest of everything it answers what waits.
-        let mut covers = Vec::new();
-        if given.is_empty() {
-            let moves = pending
-                .into_iter()
-                .flatten()
-                .flat_map(|source| &source.moves);
-            covers.extend(moves.map(|(_, moved)| moved.id));
-        }
-        let left_out = cut(&mut covers);
+        let pending = pending.filter(|_| given.is_empty());
+        let (covers, left_out) = newest_covers(pending.unwrap_or_default());
         Some(Wanted {
             sources,
             version,
@@ -372,11 +365,10 @@ fn set_aside(lane: &Lane, builder: &Builder, resumed: Timestamp, now: Timestamp)
 }
 
 fn compose<'a>(builder: &Builder, pending: Vec<Pending<'a>>, since: Timestamp) -> Wanted<'a> {
-    let mut covers = Vec::new();
+    let (covers, left_out) = newest_covers(&pending);
     let (mut sources, mut version) = (Vec::new(), None);
     let mut branches = builder.sources.iter();
     for source in pending {
-        covers.extend(source.moves.iter().map(|(_, moved)| moved.id));
         match &source.newest().to {
             At::Revision(revision) => {
                 if let Some((repository, branch)) = branches.next() {
@@ -390,7 +382,6 @@ fn compose<'a>(builder: &Builder, pending: Vec<Pending<'a>>, since: Timestamp) -
             At::Version(newest) => version = Some(newest.clone()),
         }
     }
-    let left_out = cut(&mut covers);
     Wanted {
         sources,
         version,
@@ -400,6 +391,15 @@ fn compose<'a>(builder: &Builder, pending: Vec<Pending<'a>>, since: Timestamp) -
         asked: None,
         retry_of: None,
     }
+}
+
+/// The newest of what is to be covered, and how many are left out.
+fn newest_covers(pending: &[Pending<'_>]) -> (Vec<PayloadId>, usize) {
+    let all: usize = pending.iter().map(|source| source.moves.len()).sum();
+    let left_out = all.saturating_sub(MAX_COVERS);
+    let moves = pending.iter().flat_map(|source| &source.moves);
+    let covers = moves.skip(left_out).map(|(_, moved)| moved.id);
+    (covers.collect(), left_out)
 }
 
 /// Leaves the newest of what is covered; returns how many were left out.
