@@ -39,14 +39,15 @@ pub(super) fn pending<'a>(
     lane: Option<&Lane>,
     track_id: TrackId,
     track: &'a Track,
+    collapse: Collapse,
     matters: impl Fn(&Moved) -> bool,
 ) -> Option<Pending<'a>> {
     let (newest_sequence, newest) = track.newest()?;
     let reached = lane.and_then(|lane| lane.reached(track_id));
     let built = reached.and_then(|sequence| track.moves.get(&sequence));
     let moves: Vec<(u64, &Moved)> = match (reached, built) {
-        // A second note of the same move (two masters saw it) wants no second build.
-        (_, Some(built)) if built.to == newest.to => Vec::new(),
+        // It moved and came back.
+        (_, Some(built)) if built.to == newest.to && collapse == Collapse::Newest => Vec::new(),
         // Changes older than the newest one built are never gone back to.
         (Some(sequence), _) => {
             let moves = track.moves.range(sequence.saturating_add(1)..);

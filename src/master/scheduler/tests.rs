@@ -352,6 +352,25 @@ fn the_same_move_noted_twice_is_built_once() {
 }
 
 #[test]
+fn an_old_note_of_a_master_that_wakes_hides_nothing_newer() {
+    let mut world = World::new();
+    world.moved("foo", 1);
+    world.moved("python", 1);
+    world.decide(at(1));
+    world.finish_newest();
+    let newest = world.moved("python", 2);
+    // It still takes the branch to have come to revision 1 from nowhere.
+    world.moved("python", 1);
+    world.decide(at(2));
+    assert_eq!(world.sent.len(), 2);
+    assert_eq!(world.sent[1].1.covers, [newest]);
+    assert_eq!(
+        world.sent[1].1.sources[1].revision.as_str(),
+        format!("{:040x}", 2)
+    );
+}
+
+#[test]
 fn a_silent_build_holds_its_builder_until_its_deadline_and_no_longer() {
     let mut world = World::new();
     world.moved("foo", 1);

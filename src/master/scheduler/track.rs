@@ -73,7 +73,30 @@ impl Tracks {
             seen: change.seen,
             paths: change.paths,
         };
+        if let Some(first) = self.noted_before(track, sequence, &moved, change.previous.as_ref()) {
+            self.places.entry(id).or_insert((track, first));
+            return track;
+        }
         self.insert(track, sequence, moved)
+    }
+
+    /// Where the move lies of which this is a second note, if it is one: another master had seen it before. Such a note says
+    /// nothing of where the branch stands now. One that leads on from where the branch stood is none: the branch went back.
+    fn noted_before(
+        &self,
+        track: TrackId,
+        sequence: u64,
+        moved: &Moved,
+        previous: Option<&Revision>,
+    ) -> Option<u64> {
+        let earlier = self.all.get(track.0)?.moves.range(..sequence);
+        let before = earlier.clone().next_back();
+        let leads_on = before.is_some_and(
+            |(_, before)| matches!(&before.to, At::Revision(to) if Some(to) == previous),
+        );
+        let mut same = earlier.rev().filter(|(_, other)| other.to == moved.to);
+        let (first, _) = same.find(|(_, other)| other.id != moved.id)?;
+        (!leads_on).then_some(*first)
     }
 
     pub(super) fn release(&mut self, sequence: u64, id: PayloadId, release: Release) -> TrackId {

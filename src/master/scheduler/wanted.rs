@@ -122,11 +122,11 @@ impl Scheduler {
             let filter = builder.paths.get(repository);
             let matters =
                 |moved: &Moved| filter.is_none_or(|filter| filter.matters(moved.paths.as_deref()));
-            pending(lane, track_id, track, matters)
+            pending(lane, track_id, track, builder.collapse, matters)
         });
         let release = builder.release.iter().map(|project| {
             let (track_id, track) = self.tracks.releases(project)?;
-            pending(lane, track_id, track, |_| true)
+            pending(lane, track_id, track, builder.collapse, |_| true)
         });
         branches.chain(release).collect()
     }
