@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn an_index_is_asked_in_the_open_on_this_machine_only() {
         for good in [
-            "https://pypi.org/simple/foo/",
+            "https://pkg.example/simple/foo/",
             "https://index.example:8443/simple/foo/",
             "http://127.0.0.1:8000/simple/foo/",
             "http://localhost/simple/foo/",
@@ -291,12 +291,12 @@ mod tests {
         }
         for bad in [
             "",
-            "pypi.org",
+            "pkg.example",
             "/simple/foo/",
-            "http://pypi.org/simple/foo/",
+            "http://pkg.example/simple/foo/",
             "http://127.0.0.1.example.org/",
-            "https://user:password@pypi.org/simple/foo/",
-            "ftp://pypi.org/",
+            "https://user:password@pkg.example/simple/foo/",
+            "ftp://pkg.example/",
             "file:///etc/passwd",
             "https://",
         ] {
