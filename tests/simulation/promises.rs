@@ -15,6 +15,8 @@ use crate::model::{
     Build, BuilderName, Command, KeyId, LockName, PayloadId, Revision, SlaveName, Timestamp,
 };
 
+/// Longer than a master waits between two turns once nothing goes wrong.
+const TURN: Duration = Duration::from_secs(60);
 /// Longer than a build takes once nothing goes wrong.
 const RECENT: Duration = Duration::from_secs(900);
 
@@ -391,7 +393,9 @@ impl World {
     fn judge_what_waits(&self, leader: usize) -> Result<(), String> {
         let master = &self.masters[leader];
         let now = self.master_clock(leader);
-        let (effects, queue) = self.ask(&master.scheduler, self.keyring_of(leader), now);
+        // What became due since its last turn waits for the next one.
+        let then = now.before(TURN);
+        let (effects, queue) = self.ask(&master.scheduler, self.keyring_of(leader), then);
         if effects
             .iter()
             .any(|effect| !matches!(effect, crate::master::Effect::WakeAt(_)))
