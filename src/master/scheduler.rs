@@ -4,6 +4,7 @@
 //! what to send. A restarted master applies the streams again and is where it was; there is no other memory.
 
 mod desk;
+mod fact;
 mod lane;
 mod pending;
 mod plan;
@@ -15,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::config::MasterConfig;
 use crate::model::{
-    Answer, Branch, Build, BuildId, BuilderName, Cancel, Change, Denial, FarmId, PayloadId,
-    Position, Release, ReportBody, RepositoryName, Request, Revision, Roster, SlaveName, Timestamp,
+    Answer, Branch, Build, BuildId, BuilderName, Cancel, FarmId, PayloadId, Position, Release,
+    RepositoryName, Revision, Roster, SlaveName, Timestamp,
 };
 use crate::trust::Standing;
 use desk::Desk;
@@ -24,86 +25,8 @@ use lane::{CalledOff, Lane};
 use plan::Scope;
 use track::{At, TrackId, Tracks};
 
+pub use fact::Fact;
 pub use waiting::{Reason, Waiting};
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub enum Fact {
-    /// A branch moved.
-    Changed {
-        /// The change's place in its stream, which orders the changes of a branch.
-        sequence: u64,
-        /// The change.
-        id: PayloadId,
-        /// What it says.
-        change: Box<Change>,
-    },
-    /// A build was ordered.
-    Ordered {
-        /// The command.
-        id: PayloadId,
-        /// What it says.
-        build: Box<Build>,
-        /// Whether the key that signed it was stolen; then it counts once its slave has taken it.
-        standing: Standing,
-    },
-    /// A project released a version.
-    Released {
-        /// Its place in the stream of changes, which orders the releases of a project.
-        sequence: u64,
-        /// The release.
-        id: PayloadId,
-        /// What it says.
-        release: Box<Release>,
-    },
-    /// A build was called off.
-    Cancelled {
-        /// The command that was called off.
-        target: PayloadId,
-        /// Of which builder.
-        builder: BuilderName,
-        /// The request that asked for it, where one did.
-        request: Option<PayloadId>,
-    },
-    /// Somebody asked for something.
-    Requested {
-        /// The request.
-        id: PayloadId,
-        /// What it says.
-        request: Box<Request>,
-    },
-    /// A master answered.
-    Answered {
-        /// Its place in the stream of requests: the first answer stands.
-        sequence: u64,
-        /// To which request.
-        request: PayloadId,
-        /// Why not, if it was not granted.
-        denial: Option<Denial>,
-    },
-    /// A slave spoke of a build.
-    Reported {
-        /// The report.
-        report: PayloadId,
-        /// Of which command.
-        command: PayloadId,
-        /// Which slave.
-        slave: SlaveName,
-        /// In the name of which builder.
-        builder: BuilderName,
-        /// What it said.
-        body: Box<ReportBody>,
-        /// When.
-        issued: Timestamp,
-    },
-    /// A slave has seen a build of that number. Only of interest if the bus has lost its store.
-    Numbered {
-        /// Of which builder.
-        builder: BuilderName,
-        /// Which number.
-        number: u64,
-    },
-}
 
 /// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -31,7 +31,7 @@ use pybots::model::{
 };
 use pybots::trust::{Purpose, Reader, SecretKey, Standing, key_id, seal};
 
-use said::{course, key, name, ordered, report, reported, trusting, unsigned};
+use said::{course, key, name, report, reported, trusting, unsigned};
 
 const REPOSITORIES: u64 = 25;
 /// Builds of one builder that are over.
@@ -340,7 +340,7 @@ impl Farm {
                 let sealed = seal(&self.signing, &self.id, &command);
                 took.take(&mut self.scheduler, || {
                     let opened = self.reader.open::<Command>(&sealed.bytes, Purpose::History);
-                    ordered(opened.expect("a command"))
+                    Fact::commanded(opened.expect("a command")).expect("an order")
                 });
                 let Command::Build(build) = command else {
                     continue;
@@ -351,9 +351,7 @@ impl Farm {
                     let bytes = seal(signer, &self.id, &report).bytes;
                     took.take(&mut self.scheduler, || {
                         let opened = self.reader.open::<Report>(&bytes, Purpose::History);
-                        let opened = opened.expect("a report");
-                        let id = opened.id();
-                        reported(id, opened.into_body())
+                        Fact::reported(opened.expect("a report"))
                     });
                 }
             }

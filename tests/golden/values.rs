@@ -1,18 +1,22 @@
 //! One value of every kind, with every field that it can have, and the least of those with optional ones.
 
+mod asking;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
 use pybots::model::{
-    Answer, Build, Cancel, Change, ClockOffset, Command, Commit, Counted, Denial, Digest,
-    Experiment, ExperimentRole, FailedTest, Head, InstanceId, Isolation, Lead, Lease, Limit,
-    LogChunk, Network, Outcome, PayloadId, Position, Presence, Release, ReleaseOrigin, Report,
-    ReportBody, Request, Revision, Source, Step, TestResults, Text, Timestamp, Verdict, Wish,
+    Build, Cancel, Change, ClockOffset, Command, Commit, Counted, Digest, Experiment,
+    ExperimentRole, FailedTest, Head, InstanceId, Isolation, Lead, Limit, LogChunk, Network,
+    Outcome, PayloadId, Position, Presence, Report, ReportBody, Revision, Source, Step,
+    TestResults, Text, Timestamp, Verdict,
 };
 
 use crate::farm::{self, Key, NOW, days};
+
+pub(crate) use asking::{answer, first_release, grant, lease, release, request, wishes};
 
 /// A name of any sort, or a branch, or a revision.
 pub(crate) fn name<T>(raw: &str) -> T
@@ -203,110 +207,6 @@ pub(crate) fn asked_cancel() -> Cancel {
         requester: Some(text("ada")),
         request: Some(PayloadId([0x66; 32])),
         ..cancel()
-    }
-}
-
-pub(crate) fn release() -> Release {
-    Release {
-        farm: farm::golden().0,
-        project: name("foo"),
-        version: name("2.0rc1"),
-        previous: Some(name("1!1.9.post1+deb_12-1")),
-        seen: NOW,
-        origin: ReleaseOrigin::Request,
-        request: Some(PayloadId([0x66; 32])),
-    }
-}
-
-pub(crate) fn first_release() -> Release {
-    Release {
-        previous: None,
-        origin: ReleaseOrigin::Tag,
-        request: None,
-        ..release()
-    }
-}
-
-pub(crate) fn request(wish: Wish) -> Request {
-    Request {
-        farm: farm::golden().0,
-        requester: name("ada"),
-        nonce: InstanceId([0x6b; 16]),
-        issued: NOW,
-        reason: text("retest after the fix"),
-        wish,
-    }
-}
-
-pub(crate) fn wishes() -> Vec<(&'static str, Wish)> {
-    let builder = || name("foo-oak");
-    vec![
-        (
-            "request-force",
-            Wish::Force {
-                builder: builder(),
-                sources: vec![source("cpython", "main", 'a')],
-            },
-        ),
-        (
-            "request-cancel",
-            Wish::Cancel {
-                builder: builder(),
-                number: 42,
-            },
-        ),
-        (
-            "request-retry",
-            Wish::Retry {
-                builder: builder(),
-                number: 41,
-            },
-        ),
-        (
-            "request-pause",
-            Wish::Pause {
-                builder: builder(),
-                until: seconds(86_400),
-            },
-        ),
-        ("request-resume", Wish::Resume { builder: builder() }),
-        (
-            "request-release",
-            Wish::Release {
-                project: name("foo"),
-                version: name("2.0"),
-            },
-        ),
-    ]
-}
-
-pub(crate) fn answer() -> Answer {
-    Answer {
-        farm: farm::golden().0,
-        request: PayloadId([0x66; 32]),
-        requester: name("ada"),
-        issued: NOW,
-        denial: Some(Denial {
-            code: text("E-NOT-ALLOWED"),
-            detail: text("ada may not force builds of foo-oak"),
-        }),
-    }
-}
-
-pub(crate) fn grant() -> Answer {
-    Answer {
-        denial: None,
-        ..answer()
-    }
-}
-
-pub(crate) fn lease() -> Lease {
-    Lease {
-        farm: farm::golden().0,
-        lease: 3,
-        instance: InstanceId([0x61; 16]),
-        issued: NOW,
-        lasts: Duration::from_secs(3),
     }
 }
 

@@ -14,8 +14,8 @@ use super::run::{Event, World};
 use super::sabotage::Sabotage;
 use crate::master::{Circumstances, Effect, Fact, Scheduler, Waiting};
 use crate::model::{
-    Answer, Build, Change, Command, Digest, Head, InstanceId, Lead, PayloadId, RepositoryName,
-    Revision, SlaveName, Timestamp,
+    Build, Change, Command, Digest, Head, InstanceId, Lead, PayloadId, RepositoryName, Revision,
+    SlaveName, Timestamp,
 };
 use crate::trust::{Purpose, Reader, Spoken, Standing};
 
@@ -165,70 +165,20 @@ impl Master {
 /// What a message tells somebody with that reader, if it is believed: as the master's own intake has it.
 pub(super) fn fact(reader: &Reader, message: &Message, sequence: u64) -> Option<Fact> {
     let history = Purpose::History;
-    Some(match &message.said {
-        Said::Change(said) => {
-            let said = reader.open_by_oracle(said, history).ok()?;
-            if said.standing() == Standing::Unproven {
-                return None;
-            }
-            Fact::Changed {
-                sequence,
-                id: said.id(),
-                change: Box::new(said.into_body()),
-            }
-        }
-        Said::Command(said) => {
-            let said = reader.open_by_oracle(said, history).ok()?;
-            let (id, standing) = (said.id(), said.standing());
-            match said.into_body() {
-                Command::Build(build) => Fact::Ordered {
-                    id,
-                    build: Box::new(build),
-                    standing,
-                },
-                Command::Cancel(cancel) => Fact::Cancelled {
-                    target: cancel.target,
-                    builder: cancel.builder,
-                    request: cancel.request,
-                },
-            }
-        }
+    match &message.said {
+        Said::Change(said) => Fact::changed(sequence, reader.open_by_oracle(said, history).ok()?),
+        Said::Command(said) => Fact::commanded(reader.open_by_oracle(said, history).ok()?),
         Said::Request(said) => {
             let said = reader.open_by_oracle(said, history).ok()?;
-            Fact::Requested {
-                id: said.id(),
-                request: Box::new(said.into_body()),
-            }
+            Some(Fact::requested(said))
         }
-        Said::Answer(said) => {
-            let said = reader.open_by_oracle(said, history).ok()?;
-            if said.standing() == Standing::Unproven {
-                return None;
-            }
-            let Answer {
-                request, denial, ..
-            } = said.into_body();
-            Fact::Answered {
-                sequence,
-                request,
-                denial,
-            }
-        }
+        Said::Answer(said) => Fact::answered(sequence, reader.open_by_oracle(said, history).ok()?),
         Said::Report(said) => {
             let said = reader.open_by_oracle(said, history).ok()?;
-            let id = said.id();
-            let report = said.into_body();
-            Fact::Reported {
-                report: id,
-                command: report.command,
-                slave: report.slave,
-                builder: report.builder,
-                body: Box::new(report.body),
-                issued: report.issued,
-            }
+            Some(Fact::reported(said))
         }
-        Said::Lead(_) => return None,
-    })
+        Said::Lead(_) => None,
+    }
 }
 
 impl World {

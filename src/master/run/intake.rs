@@ -8,7 +8,7 @@ use crate::model::{
     Answer, BuilderName, Change, Command, Lead, Presence, Release, Report, Request, SlaveName,
     Verdict,
 };
-use crate::trust::{Learnt, Purpose, Standing, Verified, key_id};
+use crate::trust::{Learnt, Purpose, Verified, key_id};
 
 impl Running<'_> {
     pub(super) fn take_input(&mut self, input: Input) {
@@ -94,17 +94,12 @@ impl Running<'_> {
             .reader
             .open::<Change>(&delivery.bytes, Purpose::History)
         {
-            // A thief's word on what is newest decides nothing.
-            Ok(change) if change.standing() == Standing::Unproven => {}
             Ok(change) => {
-                let id = change.id();
-                let change = Box::new(change.into_body());
-                self.master.telemetry.changed(id, change.seen);
-                self.scheduler.apply(Fact::Changed {
-                    sequence: delivery.sequence,
-                    id,
-                    change,
-                });
+                let (id, seen) = (change.id(), change.body().seen);
+                if let Some(fact) = Fact::changed(delivery.sequence, change) {
+                    self.master.telemetry.changed(id, seen);
+                    self.scheduler.apply(fact);
+                }
             }
             Err(error) => self.reject(Stream::Changes, delivery, &error),
         }
@@ -115,12 +110,7 @@ impl Running<'_> {
             .reader
             .open::<Release>(&delivery.bytes, Purpose::History)
         {
-            Ok(release) if release.standing() == Standing::Unproven => {}
-            Ok(release) => self.scheduler.apply(Fact::Released {
-                sequence: delivery.sequence,
-                id: release.id(),
-                release: Box::new(release.into_body()),
-            }),
+            Ok(release) => self.apply(Fact::released(delivery.sequence, release)),
             Err(error) => self.reject(Stream::Changes, delivery, &error),
         }
     }
@@ -130,10 +120,7 @@ impl Running<'_> {
             .reader
             .open::<Request>(&delivery.bytes, Purpose::History)
         {
-            Ok(request) => self.scheduler.apply(Fact::Requested {
-                id: request.id(),
-                request: Box::new(request.into_body()),
-            }),
+            Ok(request) => self.scheduler.apply(Fact::requested(request)),
             Err(error) => self.reject(Stream::Requests, delivery, &error),
         }
     }
@@ -143,18 +130,7 @@ impl Running<'_> {
             .reader
             .open::<Answer>(&delivery.bytes, Purpose::History)
         {
-            // A thief's word is no answer.
-            Ok(answer) if answer.standing() == Standing::Unproven => {}
-            Ok(answer) => {
-                let Answer {
-                    request, denial, ..
-                } = answer.into_body();
-                self.scheduler.apply(Fact::Answered {
-                    sequence: delivery.sequence,
-                    request,
-                    denial,
-                });
-            }
+            Ok(answer) => self.apply(Fact::answered(delivery.sequence, answer)),
             Err(error) => self.reject(Stream::Requests, delivery, &error),
         }
     }
@@ -177,24 +153,19 @@ impl Running<'_> {
             .open::<Command>(&delivery.bytes, Purpose::History)
         {
             Ok(command) => {
-                let (id, signer, standing) = (command.id(), command.signer(), command.standing());
+                let (id, signer) = (command.id(), command.signer());
                 let alarm = self.audit.command(id, signer, command.body());
                 alarm.iter().for_each(Alarm::tell);
-                match command.into_body() {
-                    Command::Build(build) => self.scheduler.apply(Fact::Ordered {
-                        id,
-                        build: Box::new(build),
-                        standing,
-                    }),
-                    // A thief's cancel stops the build all the same: the slave's report tells.
-                    Command::Cancel(cancel) => self.scheduler.apply(Fact::Cancelled {
-                        target: cancel.target,
-                        builder: cancel.builder,
-                        request: cancel.request,
-                    }),
-                }
+                self.apply(Fact::commanded(command));
             }
             Err(error) => self.reject(Stream::Commands, delivery, &error),
+        }
+    }
+
+    /// Tells the scheduler, if a message tells anything.
+    fn apply(&mut self, fact: Option<Fact>) {
+        if let Some(fact) = fact {
+            self.scheduler.apply(fact);
         }
     }
 
@@ -245,27 +216,12 @@ impl Running<'_> {
                     let event = self.attendance.report(report.body(), now);
                     self.tell(event.as_slice(), now);
                 }
-                let Report {
-                    command,
-                    slave,
-                    builder,
-                    number,
-                    body,
-                    issued,
-                    ..
-                } = report.into_body();
-                if !self.may_speak_of(&slave, &builder) {
+                let said = report.body();
+                if !self.may_speak_of(&said.slave, &said.builder) {
                     return;
                 }
-                self.take_end(&slave, &builder, number, body.verdict());
-                self.scheduler.apply(Fact::Reported {
-                    report: id,
-                    command,
-                    slave,
-                    builder,
-                    body: Box::new(body),
-                    issued,
-                });
+                self.take_end(&said.slave, &said.builder, said.number, said.body.verdict());
+                self.scheduler.apply(Fact::reported(report));
             }
             Err(error) => self.reject(Stream::Results, delivery, &error),
         }

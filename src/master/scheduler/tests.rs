@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::master::config::Builder;
-use crate::model::{Digest, Isolation, PublicKey, RosterLine, SlaveState, Text, Verdict};
+use crate::model::{
+    Change, Denial, Digest, Isolation, PublicKey, ReportBody, Request, RosterLine, SlaveState,
+    Text, Verdict,
+};
 
 const CONFIG: &str = r#"
 farm = "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"

@@ -133,8 +133,7 @@ impl Catalogue {
         };
         catalogue.keyring(first);
         let farm = FarmId(catalogue.ids[0].0);
-        let reader = Reader::new(farm, &catalogue.messages[0]).unwrap();
-        catalogue.reader(reader);
+        catalogue.reader(Reader::new(farm, &catalogue.messages[0]).unwrap());
         catalogue.commands = (0..=THIEF)
             .map(|key| {
                 let cancel = Cancel {

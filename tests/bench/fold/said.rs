@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use pybots::master::Fact;
 use pybots::model::{
-    Build, Command, Digest, FarmId, InstanceId, Isolation, Keyring, Network, Outcome, PayloadId,
-    Position, Report, ReportBody, SigningKeyWindow, Timestamp, Verdict,
+    Build, Digest, FarmId, InstanceId, Isolation, Keyring, Network, Outcome, PayloadId, Position,
+    Report, ReportBody, SigningKeyWindow, Timestamp, Verdict,
 };
-use pybots::trust::{Reader, SecretKey, Verified, commitment, countersign, payload_id, sha256};
+use pybots::trust::{Reader, SecretKey, commitment, countersign, payload_id, sha256};
 
 pub(super) fn key(kind: u8, number: u64) -> SecretKey {
     let mut seed = [kind; 32];
@@ -24,22 +24,6 @@ pub(super) fn unsigned(kind: u8, number: u64) -> PayloadId {
     let mut bytes = [kind; 16];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     PayloadId(sha256(&bytes))
-}
-
-pub(super) fn ordered(command: Verified<Command>) -> Fact {
-    let (id, standing) = (command.id(), command.standing());
-    match command.into_body() {
-        Command::Build(build) => Fact::Ordered {
-            id,
-            build: Box::new(build),
-            standing,
-        },
-        Command::Cancel(cancel) => Fact::Cancelled {
-            target: cancel.target,
-            builder: cancel.builder,
-            request: cancel.request,
-        },
-    }
 }
 
 pub(super) fn report(build: &Build, command: PayloadId, sequence: u64, body: ReportBody) -> Report {
